@@ -1,0 +1,1 @@
+"""Understudy: what a better teacher buys a small model, measured end to end (Peng et al. 2023)."""

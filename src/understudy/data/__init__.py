@@ -1,0 +1,1 @@
+"""Sources of answers, question sets, and the training windows made of them."""

@@ -1,0 +1,1 @@
+"""A closed world of small tasks with programmatic answers and teachers of known quality."""

@@ -1,0 +1,1 @@
+"""Pure metrics: ROUGE, intervals."""

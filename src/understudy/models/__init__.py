@@ -1,0 +1,1 @@
+"""Checkpoints: load, make from scratch, attend by segments, generate, save."""

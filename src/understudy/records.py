@@ -1,0 +1,183 @@
+"""The rows that stages exchange, and the seams that rooms share.
+
+An instruction is what a teacher was asked, a completion is what somebody answered, a question is an
+instruction with answers that count as right, a prediction is a scored answer to a question. Rows are
+frozen, go to JSONL and come back unchanged. Vocabulary: docs/vocabulary.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class InputError(ValueError):
+    """A user's file, config or reply is wrong; the text says what, where and what to type instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What was asked, in the Alpaca fields. ``task`` is a family or category, "" when unknown."""
+
+    id: str
+    instruction: str
+    input: str = ""
+    task: str = ""
+    lang: str = "en"
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer to an instruction; ``author`` is the teacher or model that wrote it."""
+
+    prompt: Instruction
+    output: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An instruction with the answers that count as right, by their author's name."""
+
+    prompt: Instruction
+    references: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A scored answer to a question.
+
+    ``scores`` maps a metric's name to its value on this question, null when it is undefined; a
+    question that a metric does not concern has no entry for it. ``finish`` is "stop" or "length".
+    """
+
+    question: Question
+    author: str
+    output: str
+    decoding: str = "greedy"
+    finish: str = "stop"
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that a run read, for its manifest."""
+
+    path: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """Validated rows with the count, by reason, of those that were left out."""
+
+    rows: Sequence[Completion]
+    dropped: Counter[str] = field(default_factory=Counter)
+    inputs: Sequence[InputFile] = ()
+
+
+class CompletionSource(Protocol):
+    """Where an arm's answers come from: a file, the Hub, the lab."""
+
+    @property
+    def teacher(self) -> str:
+        """The name of who answered."""
+        ...
+
+    def read(self) -> SourceRows:
+        """All valid rows, in a fixed order."""
+        ...
+
+    def answers(self, prompts: Sequence[Instruction]) -> Mapping[str, str]:
+        """The teacher's own answers to those of ``prompts`` that it answered, by instruction id."""
+        ...
+
+
+class Scorer(Protocol):
+    """Scores one answer to one question; names its metrics as they appear in reports."""
+
+    def score(self, question: Question, output: str) -> Mapping[str, float | None]:
+        """Metric name to value; null is undefined, an absent name does not concern the question."""
+        ...
+
+
+def instruction_id(instruction: str, input: str = "") -> str:  # noqa: A002 - the Alpaca field
+    """A stable id of the content: 16 hex digits of sha256 over both fields."""
+    return hashlib.sha256(f"{instruction}\x1f{input}".encode()).hexdigest()[:16]
+
+
+def question_to_json(question: Question) -> dict[str, Any]:
+    """The flat JSON row of a question."""
+    return {**asdict(question.prompt), "references": dict(question.references)}
+
+
+def question_from_json(row: Mapping[str, Any]) -> Question:
+    """The question of a flat JSON row, as written by :func:`question_to_json`."""
+    return Question(_instruction_from_json(row), dict(row["references"]))
+
+
+def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
+    """The flat JSON row of a prediction."""
+    return {
+        **question_to_json(prediction.question),
+        "author": prediction.author,
+        "output": prediction.output,
+        "decoding": prediction.decoding,
+        "finish": prediction.finish,
+        "scores": dict(prediction.scores),
+    }
+
+
+def prediction_from_json(row: Mapping[str, Any]) -> Prediction:
+    """The prediction of a flat JSON row, as written by :func:`prediction_to_json`."""
+    return Prediction(
+        question_from_json(row),
+        author=row["author"],
+        output=row["output"],
+        decoding=row["decoding"],
+        finish=row["finish"],
+        scores=dict(row["scores"]),
+    )
+
+
+def _instruction_from_json(row: Mapping[str, Any]) -> Instruction:
+    return Instruction(
+        id=row["id"],
+        instruction=row["instruction"],
+        input=row["input"],
+        task=row["task"],
+        lang=row["lang"],
+        split=row["split"],
+    )
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Writes one JSON object a line (UTF-8, readable characters) and returns how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    num_rows = 0
+    with path.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            num_rows += 1
+    return num_rows
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file that a run wrote.
+
+    Raises:
+        InputError: A line is not JSON; names file and line.
+    """
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path} line {number}: not JSON ({error.msg})") from error

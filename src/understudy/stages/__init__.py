@@ -1,0 +1,1 @@
+"""One short file for each stage: real objects in, metrics out."""
