@@ -31,7 +31,7 @@ class PromptTemplate:
     without_input: tuple[str, str]
     response_sep: str = ""
 
-    def render(self, instruction: str, input: str | None = "") -> str:  # noqa: A002 - Alpaca's field
+    def render(self, instruction: str, input: str | None = "") -> str:
         """The prompt. Values are joined in, never formatted, so braces in them stay as they are.
 
         >>> ALPACA_COMPACT.render("say the first", "a b")

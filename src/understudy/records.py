@@ -1,8 +1,8 @@
 """The rows that stages exchange, and the seams that rooms share.
 
-An instruction is what a teacher was asked, a completion is what somebody answered, a question is an
-instruction with answers that count as right, a prediction is a scored answer to a question. Rows are
-frozen, go to JSONL and come back unchanged. Vocabulary: docs/vocabulary.md.
+An instruction is what a teacher was asked, a completion is what somebody answered, a question is
+an instruction with answers that count as right, a prediction is a scored answer to a question.
+Rows are frozen, go to JSONL and come back unchanged. Vocabulary: docs/vocabulary.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from typing import Any, Protocol
 
 
 class InputError(ValueError):
-    """A user's file, config or reply is wrong; the text says what, where and what to type instead."""
+    """A user's file, config or reply is wrong; the text says what, where and the way out."""
+
+
+class RunError(RuntimeError):
+    """A run cannot go on, through no fault of its input; the text suffices for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class Scorer(Protocol):
         ...
 
 
-def instruction_id(instruction: str, input: str = "") -> str:  # noqa: A002 - the Alpaca field
+def instruction_id(instruction: str, input: str = "") -> str:
     """A stable id of the content: 16 hex digits of sha256 over both fields."""
     return hashlib.sha256(f"{instruction}\x1f{input}".encode()).hexdigest()[:16]
 

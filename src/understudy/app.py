@@ -1,0 +1,246 @@
+"""The Hydra entry: compose, check, open the run, build the stage, call it, record; a sweep's end.
+
+Everything heavy is imported by the stage that needs it, so ``--help`` and a config error answer at
+once. Hydra shows its own errors over several lines; here they become one that says what to type.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from understudy import config as schema
+from understudy.records import InputError, RunError
+
+_log = logging.getLogger(__name__)
+_SWEEP_FILE = "sweep.json"
+_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+
+
+def main() -> None:
+    """Runs one stage, or a sweep of them, from the command line."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to the handler below
+    signal.signal(signal.SIGTERM, _interrupt)
+    schema.register()
+    entry = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(_job)
+    code = 0
+    try:
+        entry()
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        code = 130
+    except Exception as error:
+        if _FULL_ERROR:
+            raise
+        _complain_of(error)
+        code = 1
+    finally:
+        code = _end_sweep() or code
+    if code:
+        sys.exit(code)
+
+
+def conf_dir() -> Path:
+    """The folder of config groups: the installed package's own, else the checkout's."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+class SweepRecorder(Callback):
+    """Remembers the folder of the sweep that starts and writes down which jobs it will have.
+
+    Hydra does not call ``on_multirun_end`` when a job failed, so :func:`main` ends the sweep.
+    """
+
+    folder: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: object) -> None:
+        """Writes ``sweep.json``: each job's overrides and the data files of all arms."""
+        if config.plan or not config.recorded:
+            return
+        folder = Path(config.hydra.sweep.dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+        jobs = _expand([*params, *config.hydra.overrides.task])
+        record = {"sweep_id": _sweep_id(folder), "jobs": jobs, "data_paths": _data_paths(jobs)}
+        (folder / _SWEEP_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
+        SweepRecorder.folder = folder
+
+
+def _job(config: DictConfig) -> None:
+    """One job: a stage in its run folder."""
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    overrides = list(hydra_config.overrides.task)
+    if in_sweep:
+        _add_peers(config, folder.parent)
+        _log.info("job %s: %s", hydra_config.job.num, " ".join(overrides))
+    try:
+        schema.check(config)
+        if config.plan or not config.recorded:
+            _show(config, folder)
+        else:
+            _record(config, folder, overrides, in_sweep=in_sweep)
+    except Exception as error:
+        if in_sweep:  # the sweep goes on; say at once which job failed and why
+            _complain_of(error, job=f"job {hydra_config.job.num} ({' '.join(overrides)})")
+            raise
+        if _FULL_ERROR:
+            raise
+        _complain_of(error)
+        raise SystemExit(1) from error  # an Exception would make Hydra print lines of its own
+
+
+def _show(config: DictConfig, folder: Path) -> None:
+    """A stage that only prints, or the plan of one that would record: no run folder stays."""
+    with suppress(OSError):
+        shutil.rmtree(folder)
+    stage = _stage_values(config)
+    if config.plan and config.recorded:
+        module, _, _ = stage["_target_"].rpartition(".")
+        stage["_target_"] = f"{module}.plan"
+    hydra.utils.instantiate(stage)(seed=config.seed)
+
+
+def _record(config: DictConfig, folder: Path, overrides: list[str], *, in_sweep: bool) -> None:
+    """Opens the run, calls the stage and closes the run."""
+    from understudy.tracking.run import RunSpec, open_run  # noqa: PLC0415 - see the module's docstring
+
+    choices = dict(HydraConfig.get().runtime.choices)
+    plain = _plain(config)
+    spec = RunSpec(
+        stage=str(choices["stage"]),
+        name=config.name,
+        arm=schema.arm_of(overrides),
+        seed=config.seed,
+        folder=folder,
+        config=plain,
+        overrides=overrides,
+        teacher=config.data.teacher,
+        sweep_id=_sweep_id(folder.parent) if in_sweep else None,
+        experiment=choices.get("experiment"),
+    )
+    OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
+    tracking = hydra.utils.instantiate(plain["tracking"])
+    with open_run(spec, tracking) as run:
+        hydra.utils.instantiate(_stage_values(config))(run=run)
+    if not in_sweep:
+        print(f"run folder: {folder}")  # noqa: T201 - the last line of a run, for the user
+
+
+def _stage_values(config: DictConfig) -> dict[str, Any]:
+    """The stage's node with every interpolation resolved.
+
+    Raises:
+        MissingMandatoryValue: Something the stage needs was not given.
+    """
+    values = OmegaConf.to_container(
+        config.stage, resolve=True, throw_on_missing=True, enum_to_str=True
+    )
+    if not isinstance(values, dict):
+        raise InputError("stage is not a node; choose one with stage=NAME")
+    return {str(key): value for key, value in values.items()}
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain values; what nobody gave stays "???"."""
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=False, enum_to_str=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _add_peers(config: DictConfig, sweep_folder: Path) -> None:
+    """Under ``-m`` the other arms' files become this arm's peers, unless peers were given."""
+    record = sweep_folder / _SWEEP_FILE
+    if config.data.peers is not None or config.data.path is None or not record.exists():
+        return
+    paths = json.loads(record.read_text(encoding="utf-8"))["data_paths"]
+    with open_dict(config):
+        config.data.peers = [path for path in paths if path != config.data.path]
+
+
+def _expand(overrides: list[str]) -> list[list[str]]:
+    """The overrides of each job of a sweep, in the order in which Hydra numbers them."""
+    choices = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.is_hydra_override():
+            continue
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([override.input_line or ""])
+    return [list(job) for job in itertools.product(*choices)]
+
+
+def _data_paths(jobs: list[list[str]]) -> list[str]:
+    parser = OverridesParser.create()
+    values = (
+        parser.parse_override(text).value()
+        for job in jobs
+        for text in job
+        if text.startswith("data.path=")
+    )
+    return sorted({str(value) for value in values})
+
+
+def _sweep_id(folder: Path) -> str:
+    return f"{folder.parent.name}-{folder.name}"
+
+
+def _end_sweep() -> int:
+    """Builds the sweep's report from the manifests; returns 1 when a job failed, else 0."""
+    folder, SweepRecorder.folder = SweepRecorder.folder, None
+    if folder is None:
+        return 0
+    from understudy.stages.report import report_sweep  # noqa: PLC0415 - see the module's docstring
+
+    return 1 if report_sweep(folder) else 0
+
+
+def _complain_of(error: Exception, job: str = "") -> None:
+    """One line for what the user can mend, a traceback for what only we can."""
+    prefix = f"{job} failed: " if job else ""
+    line = schema.explain(error, _groups())
+    if line is not None:
+        _complain(prefix + line)
+    elif isinstance(error, InputError | RunError):
+        _complain(prefix + " ".join(str(error).split()))
+    elif isinstance(error, HydraException | OmegaConfBaseException):
+        _complain(prefix + str(error).splitlines()[0])
+    else:
+        traceback.print_exception(error)
+        _complain(f"{prefix}{type(error).__name__}: {error}")
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
+
+
+def _complain(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the line for the user
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    """Ends a run on SIGTERM as on Ctrl-C, so that its manifest is closed."""
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""The record of a run: its folder, its manifest and its W&B run."""

@@ -1,0 +1,103 @@
+"""The one W&B run of a job: online where a login is at hand, offline elsewhere, never a wait.
+
+``WANDB_MODE`` wins over everything. Without it a run is online only when an API key is found and
+the server answers within two seconds; a prompt or a timeout would stop a sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from wandb import Run as WandbRun
+
+_log = logging.getLogger(__name__)
+_MODES = ("online", "offline", "disabled")
+_PROBE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Where runs are logged. ``mode``: auto, online, offline or disabled."""
+
+    project: str = "understudy"
+    entity: str | None = None
+    mode: str = "auto"
+
+    def resolved_mode(self) -> str:
+        """The mode this run will use; see the module's docstring."""
+        wanted = os.environ.get("WANDB_MODE") or self.mode
+        if wanted == "dryrun":
+            return "offline"
+        if wanted in _MODES:
+            return wanted
+        base_url = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+        if not _has_api_key(base_url):
+            return "offline"
+        if not _answers(base_url):
+            _log.warning("W&B does not answer at %s: this run is logged offline", base_url)
+            return "offline"
+        return "online"
+
+
+def open_wandb(
+    tracking: Tracking, *, run_id: str, folder: Path, config: Mapping[str, Any], labels: WandbLabels
+) -> WandbRun:
+    """Starts the W&B run ``run_id`` in ``folder``; the caller finishes it."""
+    import wandb  # noqa: PLC0415 - costs a second, and only a recorded run needs it
+
+    mode = tracking.resolved_mode()
+    return wandb.init(
+        project=tracking.project,
+        entity=tracking.entity,
+        mode=mode,  # type: ignore[arg-type]  # one of the three literals, checked above
+        id=run_id,
+        dir=str(folder),
+        name=labels.name,
+        group=labels.group,
+        job_type=labels.job_type,
+        tags=list(labels.tags),
+        config=dict(config),
+        reinit="create_new",
+        settings=wandb.Settings(
+            silent=True, console="off", init_timeout=15, x_disable_stats=mode == "offline"
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WandbLabels:
+    """How a run is found on the dashboard."""
+
+    name: str
+    job_type: str
+    group: str | None
+    tags: Sequence[str] = ()
+
+
+def _has_api_key(base_url: str) -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        return netrc.netrc(str(path)).authenticators(urlsplit(base_url).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _answers(base_url: str) -> bool:
+    parts = urlsplit(base_url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=_PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
