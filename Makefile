@@ -1,0 +1,47 @@
+# Two commands do everything: `make run` and `make test`. Each installs what it needs into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help install run test test-all lint format bench notebooks clean
+
+help:            ## what there is
+	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(STAMP) ## create .venv and install everything
+
+run: install     ## the lab's teacher ablation: three teachers, two seeds, one report
+	$(BIN)/python run.py experiment=quickstart
+
+test: install    ## all tests but those marked slow or gpu
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow and not gpu"
+
+test-all: install ## every test
+	$(BIN)/python -m pytest
+
+lint: install    ## ruff, mypy strict, import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## let ruff rewrite the sources
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install   ## speed beside peers; see the docstrings in bench/ for data and options
+	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+notebooks: install ## execute the notebooks
+	@ls notebooks/*.ipynb >/dev/null 2>&1 || echo "no notebooks yet"
+
+clean:           ## remove what the commands above made, results excepted
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
