@@ -112,6 +112,18 @@ class Scorer(Protocol):
         ...
 
 
+class QuestionSource(Protocol):
+    """Where an evaluation's questions come from: held-out rows, a file, the lab, another run."""
+
+    def questions(self, held_out: Sequence[Question]) -> Sequence[Question]:
+        """The questions, given the data arm's held-out ones (none when there is no arm)."""
+        ...
+
+    def inputs(self) -> Sequence[InputFile]:
+        """The files that the questions come from, beside those of the data arm."""
+        ...
+
+
 def instruction_id(instruction: str, input: str = "") -> str:
     """A stable id of the content: 16 hex digits of sha256 over both fields."""
     return hashlib.sha256(f"{instruction}\x1f{input}".encode()).hexdigest()[:16]

@@ -1,0 +1,86 @@
+"""Rows go to JSONL and come back unchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.records import (
+    InputError,
+    Instruction,
+    Prediction,
+    Question,
+    instruction_id,
+    prediction_from_json,
+    prediction_to_json,
+    question_from_json,
+    question_to_json,
+    read_jsonl,
+    write_jsonl,
+)
+
+words = st.text(st.characters(codec="utf-8"))
+instructions = st.builds(
+    Instruction, id=words, instruction=words, input=words, task=words, lang=words, split=words
+)
+questions = st.builds(Question, instructions, st.dictionaries(words, words))
+scores = st.dictionaries(words, st.none() | st.floats(allow_nan=False))
+predictions = st.builds(
+    Prediction, questions, author=words, output=words, decoding=words, finish=words, scores=scores
+)
+
+
+@given(questions)
+def test_a_question_comes_back_from_json(question: Question) -> None:
+    assert question_from_json(question_to_json(question)) == question
+
+
+@given(rows=st.lists(predictions, max_size=4))
+def test_predictions_come_back_from_a_file(
+    rows: list[Prediction], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "predictions.jsonl"
+    assert write_jsonl(path, map(prediction_to_json, rows)) == len(rows)
+    assert [prediction_from_json(row) for row in read_jsonl(path)] == rows
+
+
+def test_a_prediction_is_one_flat_row() -> None:
+    asked = Question(Instruction("7", "Add", "1 2", task="sum"), {"gpt4": "3"})
+    row = prediction_to_json(Prediction(asked, "student", "3", scores={"eval/rouge_l": None}))
+    assert row == {
+        "id": "7",
+        "instruction": "Add",
+        "input": "1 2",
+        "task": "sum",
+        "lang": "en",
+        "split": "",
+        "references": {"gpt4": "3"},
+        "author": "student",
+        "output": "3",
+        "decoding": "greedy",
+        "finish": "stop",
+        "scores": {"eval/rouge_l": None},
+    }
+
+
+def test_characters_stay_readable_and_lines_stay_lines(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.jsonl"
+    write_jsonl(path, [{"text": "解释\n\u2028{}"}, {"text": ""}])
+    assert "解释" in path.read_text(encoding="utf-8")
+    assert list(read_jsonl(path)) == [{"text": "解释\n\u2028{}"}, {"text": ""}]
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": \n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"rows\.jsonl line 2: not JSON"):
+        list(read_jsonl(path))
+
+
+def test_an_id_is_of_the_content_and_keeps_the_fields_apart() -> None:
+    assert instruction_id("Say hi") == "972c891e2ed73e75"
+    assert instruction_id("a", "b") != instruction_id("ab")
+    assert instruction_id("a", "b") != instruction_id("b", "a")
