@@ -1,0 +1,283 @@
+"""Turns completions into token rows: tokenise, join, mask, truncate.
+
+The ids are [BOS?] + prompt + response + EOS. Prompt and response are tokenised apart and joined,
+so the boundary of the mask is exact and a prompt at generation has the ids that it had in training;
+Alpaca's train.py tokenises the joined text and masks by the prompt's own length, which can be off
+by one token. EOS is learned, and a target that was cut has none (Peng et al. 2023, section 2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from understudy.prompts import PromptTemplate, has_input
+from understudy.records import Completion, InputError, Instruction
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+OVERLENGTH = ("drop", "truncate_response", "truncate_prompt_left", "error")
+_CHUNK_ROWS = 4096
+_CUTS = frozenset({"truncated_response", "truncated_prompt"})
+_WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedRows:
+    """Token rows, one after the other.
+
+    Attributes:
+        ids: Instruction id of each row.
+        input_ids: All rows' tokens, [tokens] int32.
+        offsets: Where each row starts, and where the last one ends, [rows + 1] int64.
+        num_prompt: Leading tokens of each row without a label, at least 1, [rows] int32.
+        dropped: Reason by id of the completions that have no row.
+        truncated: What was cut, by id.
+    """
+
+    ids: tuple[str, ...]
+    input_ids: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    num_prompt: npt.NDArray[np.int32]
+    dropped: Mapping[str, str]
+    truncated: Mapping[str, str]
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.ids)
+
+    def row(self, index: int) -> npt.NDArray[np.int32]:
+        """The tokens of row ``index``."""
+        return self.input_ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def num_supervised(self) -> npt.NDArray[np.int64]:
+        """Tokens with a label in each row, [rows]."""
+        return self.offsets[1:] - self.offsets[:-1] - self.num_prompt
+
+
+class _Fitted(NamedTuple):
+    """Prompt and target within the window; ``outcome`` is whole, a cut, or why it was dropped."""
+
+    prompt: list[int]
+    target: list[int]
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes completions for training and prompts for generation, in the same way.
+
+    Args:
+        tokenizer: Any Hugging Face tokenizer with an end token; fast ones are encoded in Rust.
+        template: The prompt's text.
+        max_length: The window in tokens, BOS and EOS included.
+        overlength: What happens to a longer row. ``drop`` leaves it out; ``truncate_response`` cuts
+            the target on the right (Alpaca's way); ``truncate_prompt_left`` keeps the template's
+            header and end and the whole response, and cuts the start of what lies between;
+            ``error`` stops. A row whose label part has no room left is dropped and counted.
+        train_on_inputs: Whether prompt tokens carry labels too (Alpaca-LoRA's default; not
+            Alpaca's). The first token of a row is never a target.
+        max_dropped_fraction: Share of rows that may be dropped before encoding stops.
+
+    Raises:
+        InputError: A value is out of range, or the tokenizer has no end token.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    template: PromptTemplate
+    max_length: int = 512
+    overlength: str = "truncate_response"
+    train_on_inputs: bool = False
+    max_dropped_fraction: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuses values that cannot work."""
+        if self.overlength not in OVERLENGTH:
+            choices = ", ".join(OVERLENGTH)
+            raise InputError(f"overlength={self.overlength!r} is unknown; choose one of {choices}")
+        if self.max_length < 2:
+            raise InputError(f"max_length={self.max_length} has no room for a label; use 2 or more")
+        if not 0 <= self.max_dropped_fraction <= 1:
+            raise InputError(
+                f"max_dropped_fraction={self.max_dropped_fraction} is not a share; use 0 to 1"
+            )
+        if self.tokenizer.eos_token_id is None:
+            raise InputError(
+                "the tokenizer has no end token, so a model could not learn to stop; "
+                "set eos_token in its tokenizer_config.json"
+            )
+
+    @cached_property
+    def bos_ids(self) -> tuple[int, ...]:
+        """What the tokenizer itself puts before a text: Llama's <s>, OPT's </s>, or nothing."""
+        probe = self.template.without_input[-1]
+        plain = self.tokenizer(probe, add_special_tokens=False)["input_ids"]
+        special = self.tokenizer(probe, add_special_tokens=True)["input_ids"]
+        if not plain:
+            return tuple(special[:1]) if special[:1] == [self.tokenizer.bos_token_id] else ()
+        starts = range(len(special) - len(plain) + 1)
+        start = next((i for i in starts if special[i : i + len(plain)] == plain), 0)
+        return tuple(special[:start])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that decides the ids of a text: tokenizer, template and policy."""
+        parts = (
+            tokenizer_sha256(self.tokenizer),
+            self.template.sha256,
+            list(self.bos_ids),
+            self.tokenizer.eos_token_id,
+            self.max_length,
+            self.overlength,
+            self.train_on_inputs,
+            self.max_dropped_fraction,
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def prompt_ids(self, instructions: Sequence[Instruction]) -> list[list[int]]:
+        """The ids of each rendered prompt, BOS included: those that training rows begin with."""
+        texts = [self.template.render(each.instruction, each.input) for each in instructions]
+        bos = list(self.bos_ids)
+        return [bos + ids for ids in self._token_ids(texts)]
+
+    def encode(self, completions: Sequence[Completion]) -> EncodedRows:
+        """Token rows of ``completions`` in their order.
+
+        Raises:
+            InputError: Too many rows are dropped, no row is left, or one is too long under
+                ``overlength=error``.
+        """
+        ids: list[str] = []
+        tokens: list[npt.NDArray[np.int32]] = []
+        lengths: list[int] = []
+        num_prompt: list[int] = []
+        outcomes: dict[str, str] = {}
+        for start in range(0, len(completions), _CHUNK_ROWS):
+            flat: list[int] = []
+            for completion, fitted in self._fitted(completions[start : start + _CHUNK_ROWS]):
+                if fitted.outcome != _WHOLE:
+                    outcomes[completion.prompt.id] = fitted.outcome
+                if not fitted.target:
+                    continue
+                ids.append(completion.prompt.id)
+                flat += fitted.prompt
+                flat += fitted.target
+                lengths.append(len(fitted.prompt) + len(fitted.target))
+                num_prompt.append(1 if self.train_on_inputs else len(fitted.prompt))
+            tokens.append(np.array(flat, dtype=np.int32))
+        dropped = {key: what for key, what in outcomes.items() if what not in _CUTS}
+        self._check_dropped(len(completions), Counter(dropped.values()))
+        return EncodedRows(
+            ids=tuple(ids),
+            input_ids=np.concatenate(tokens),
+            offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
+            num_prompt=np.array(num_prompt, dtype=np.int32),
+            dropped=dropped,
+            truncated={key: what for key, what in outcomes.items() if what in _CUTS},
+        )
+
+    def labelled_pieces(self, input_ids: Sequence[int], num_prompt: int) -> list[tuple[str, bool]]:
+        """The text of a row, special tokens shown, in pieces; True where tokens carry labels."""
+        pieces = ((input_ids[:num_prompt], False), (input_ids[num_prompt:], True))
+        return [(str(self.tokenizer.decode(list(ids))), learned) for ids, learned in pieces]
+
+    def _fitted(self, completions: Sequence[Completion]) -> Iterator[tuple[Completion, _Fitted]]:
+        prompts = self.prompt_ids([each.prompt for each in completions])
+        responses = self._token_ids([each.output for each in completions])
+        eos = [self.tokenizer.eos_token_id]
+        for completion, prompt, response in zip(completions, prompts, responses, strict=True):
+            target = response + eos
+            if not prompt:
+                prompt, target = target[:1], target[1:]  # noqa: PLW2901 - the first token is no target
+            if not target:
+                yield completion, _Fitted(prompt, [], "no_supervised_token")
+            elif len(prompt) + len(target) <= self.max_length:
+                yield completion, _Fitted(prompt, target, _WHOLE)
+            else:
+                yield completion, self._cut(completion, prompt, target)
+
+    def _cut(self, completion: Completion, prompt: list[int], target: list[int]) -> _Fitted:
+        """Applies the overlength policy to a row that is longer than the window."""
+        if self.overlength == "error":
+            raise InputError(
+                f"row {completion.prompt.id} of {completion.author} has "
+                f"{len(prompt) + len(target)} tokens, more than max_length={self.max_length}; "
+                "raise it, or choose overlength=truncate_response, truncate_prompt_left or drop"
+            )
+        if self.overlength == "drop":
+            return _Fitted(prompt, [], "overlength")
+        if self.overlength == "truncate_response":
+            room = max(self.max_length - len(prompt), 0)
+            return _Fitted(
+                prompt, target[:room], "truncated_response" if room else "prompt_fills_window"
+            )
+        return self._cut_prompt(completion.prompt, prompt, target)
+
+    def _cut_prompt(
+        self, instruction: Instruction, prompt: list[int], target: list[int]
+    ) -> _Fitted:
+        parts = self.template.with_input if has_input(instruction.input) else None
+        start, end = (parts[0], parts[-1]) if parts else self.template.without_input
+        header, tail = self._token_ids([start, end + self.template.response_sep])
+        num_head = _shared_prefix([*self.bos_ids, *header], prompt)
+        num_tail = _shared_prefix(tail[::-1], prompt[::-1])
+        room = self.max_length - len(target) - num_head
+        if room < num_tail or room < 1:
+            return _Fitted(prompt, [], "response_fills_window")
+        return _Fitted(prompt[:num_head] + prompt[-room:], target, "truncated_prompt")
+
+    def _token_ids(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text without special tokens of the tokenizer's own."""
+        if not self.tokenizer.is_fast:
+            encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)
+            return list(encoded["input_ids"])
+        backend = _plain_backend(self.tokenizer)
+        return [row.ids for row in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _check_dropped(self, num_rows: int, dropped: Counter[str]) -> None:
+        counts = ", ".join(f"{what}: {count:,}" for what, count in sorted(dropped.items()))
+        if num_rows == dropped.total():
+            raise InputError(
+                f"no supervised token is left: {num_rows:,} rows, all dropped ({counts or 'none'})"
+                f"; raise max_length={self.max_length} or choose another overlength"
+            )
+        fraction = dropped.total() / num_rows
+        if fraction > self.max_dropped_fraction:
+            raise InputError(
+                f"{dropped.total():,} of {num_rows:,} rows ({fraction:.1%}) were dropped "
+                f"({counts}), more than {self.max_dropped_fraction:.1%}; raise max_length="
+                f"{self.max_length}, choose another overlength, or accept it with "
+                f"max_dropped_fraction={min(1.0, fraction + 0.01):.2f}"
+            )
+
+
+def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash of vocabulary, merges and rules: equal for equal tokenizers, wherever loaded from."""
+    if tokenizer.is_fast:
+        return hashlib.sha256(_plain_backend(tokenizer).to_str().encode()).hexdigest()
+    content = (type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """The Rust tokenizer without the padding and truncation that an earlier call left in it."""
+    backend: Tokenizer = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    return backend
+
+
+def _shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
