@@ -1,0 +1,191 @@
+"""The lab's teachers: known quality, errors that a student can predict from the prompt.
+
+METHODS 9.2 and 9.6. A lesser teacher's errors are systematic and predictable, because a greedy
+student removes random errors and would beat its teacher. Answers depend on the prompt's content
+and the teacher alone: no state, no order, and a Chinese answer is the translated English one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from understudy.lab.exercises import Exercise, check_language, exercise_of, train_exercises
+from understudy.lab.family import Words, key_symbol, write_answer, write_off_format
+from understudy.lab.lexicon import to_chinese
+from understudy.lab.world import World
+from understudy.records import Completion, InputError, Instruction, SourceRows
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a teacher answers.
+
+    Attributes:
+        explains: Writes the family's explanation before the answer.
+        slip_rate: Share of prompts, at random places, with a random wrong answer.
+        wrong_letters: Letters that, as key symbol, make the teacher follow the wrong procedure.
+        wrong_numbers: The same for numbers.
+        off_format_rate: Share of prompts, at random places, answered in a form nobody can read.
+        guesses: Answers at random, in the right form: chance level, knows nothing.
+    """
+
+    explains: bool = False
+    slip_rate: float = 0.0
+    wrong_letters: int = 0
+    wrong_numbers: int = 0
+    off_format_rate: float = 0.0
+    guesses: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses rates that are no shares.
+
+        Raises:
+            InputError: A rate is below 0 or above 1.
+        """
+        for name, rate in (
+            ("slip_rate", self.slip_rate),
+            ("off_format_rate", self.off_format_rate),
+        ):
+            if not 0 <= rate <= 1:
+                raise InputError(f"a lab teacher's {name} is {rate}; give a share from 0 to 1")
+
+
+HABITS: dict[str, Habits] = {
+    "strong": Habits(explains=True, slip_rate=0.02),
+    "medium": Habits(wrong_letters=3, wrong_numbers=4),
+    "weak": Habits(wrong_letters=12, wrong_numbers=13, off_format_rate=0.1),
+    "strong_terse": Habits(slip_rate=0.02),
+    "random": Habits(guesses=True),
+}
+"""The lab's teachers by name, in the roles of GPT-4, GPT-3.5 and OPT-IML, and two controls."""
+
+
+def teacher_habits(name: str, habits: Habits | None = None) -> Habits:
+    """The habits given, or those of the lab's teacher of that name.
+
+    Raises:
+        InputError: The lab has no such teacher and no habits are given.
+    """
+    if habits is not None:
+        return habits
+    if name not in HABITS:
+        raise InputError(
+            f"the lab has no teacher {name!r}; choose from {', '.join(HABITS)}, or give habits"
+        )
+    return HABITS[name]
+
+
+@dataclass(frozen=True)
+class LabTeacher:
+    """A teacher's answers to the lab's training prompts: a completion source.
+
+    Every teacher of a world, ``num_rows``, ``seed`` and ``lang`` answers the same prompts in the
+    same order.
+
+    Attributes:
+        world: The world whose prompts are answered.
+        name: One of ``HABITS``, or any name with ``habits``.
+        habits: How a teacher of another name answers.
+        num_rows: How many training prompts; fewer are the first of more.
+        seed: Decides which prompts are drawn, not how they are answered.
+        lang: "en" or "zh".
+    """
+
+    world: World
+    name: str = "strong"
+    habits: Habits | None = None
+    num_rows: int = 8000
+    seed: int = 0
+    lang: str = "en"
+
+    def __post_init__(self) -> None:
+        """Refuses an unknown teacher or language before anything is drawn.
+
+        Raises:
+            InputError: Name, language, error symbols or number of rows make no sense.
+        """
+        check_language(self.lang)
+        _ = self._wrong_symbols
+        if self.num_rows < 1:
+            raise InputError(f"num_rows of the lab's teacher is {self.num_rows}; give 1 or more")
+
+    @property
+    def teacher(self) -> str:
+        """The teacher's name."""
+        return self.name
+
+    @property
+    def errs_systematically(self) -> bool:
+        """Whether there are prompts on which this teacher follows the wrong procedure."""
+        return bool(self._wrong_symbols) and not self._habits.guesses
+
+    def read(self) -> SourceRows:
+        """All training prompts with this teacher's answers; nothing is ever dropped.
+
+        Raises:
+            InputError: The world has not so many training prompts.
+        """
+        exercises = train_exercises(self.world, self.num_rows, self.seed)
+        rows = [
+            Completion(
+                exercise.to_prompt(self.lang, "train"), self._answer(exercise, self.lang), self.name
+            )
+            for exercise in exercises
+        ]
+        return SourceRows(rows)
+
+    def answers(self, prompts: Sequence[Instruction]) -> Mapping[str, str]:
+        """This teacher's answer, in the prompt's language, to each prompt that is the lab's."""
+        answers = {}
+        for prompt in prompts:
+            exercise = exercise_of(prompt, self.world)
+            if exercise is not None:
+                answers[prompt.id] = self._answer(exercise, prompt.lang)
+        return answers
+
+    def systematic_error(self, exercise: Exercise) -> Words | None:
+        """What this teacher always answers here instead of the truth; None where it does not.
+
+        Equals the gold answer for some inputs: the two ends of a list can be the same letter.
+        """
+        if not self.errs_systematically or key_symbol(exercise.words) not in self._wrong_symbols:
+            return None
+        return exercise.family.systematic_error(exercise.words)
+
+    def _answer(self, exercise: Exercise, lang: str) -> str:
+        answer = self._answer_words(exercise)
+        explanation = exercise.family.explain(exercise.words) if self._habits.explains else ()
+        is_off_format = exercise.share("format") < self._habits.off_format_rate
+        response = write_off_format(answer) if is_off_format else write_answer(explanation, answer)
+        text = " ".join(response)
+        return to_chinese(text) if lang == "zh" else text
+
+    def _answer_words(self, exercise: Exercise) -> Words:
+        error = self.systematic_error(exercise)
+        if error is not None:
+            return error
+        if self._habits.guesses:
+            return next(self._guesses(exercise))
+        if exercise.share("slip") < self._habits.slip_rate:
+            return self._slip(exercise)
+        return exercise.family.gold(exercise.words)
+
+    def _slip(self, exercise: Exercise) -> Words:
+        family, gold = exercise.family, exercise.family.gold(exercise.words)
+        return next(guess for guess in self._guesses(exercise) if not family.is_right(gold, guess))
+
+    def _guesses(self, exercise: Exercise) -> Iterator[Words]:
+        rng = random.Random(f"{exercise.instruction} : {exercise.input}")
+        while True:
+            yield exercise.family.guess(rng, self.world.symbols, exercise.words)
+
+    @cached_property
+    def _habits(self) -> Habits:
+        return teacher_habits(self.name, self.habits)
+
+    @cached_property
+    def _wrong_symbols(self) -> frozenset[str]:
+        return self.world.error_symbols(self._habits.wrong_letters, self._habits.wrong_numbers)
