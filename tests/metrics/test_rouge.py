@@ -11,6 +11,7 @@ from understudy.metrics.rouge import (
     Rouge,
     length_bucket,
     rouge,
+    rouge_l,
     rouge_of_pairs,
     tokenize,
     why_undefined,
@@ -78,6 +79,7 @@ def test_equals_rouge_score_wherever_it_is_defined(
         assert theirs == [0, 0, 0]
     else:
         assert values(ours) == pytest.approx(theirs, abs=1e-9)
+    assert rouge_l(prediction, reference, use_stemmer=use_stemmer) == ours.rouge_l
 
 
 @given(text=LATIN_TEXT, other=LATIN_TEXT)
@@ -131,6 +133,7 @@ def test_text_without_tokens_is_undefined_and_names_the_fix(
     """Null and a reason, never the package's 0."""
     score = rouge(prediction, reference, lang=lang)
     assert values(score) == [None, None, None]
+    assert rouge_l(prediction, reference, lang=lang) is None
     assert words in score.reason
     assert score.reason == why_undefined(prediction, reference, lang=lang)
 

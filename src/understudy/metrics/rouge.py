@@ -10,20 +10,23 @@ stays 0. Chinese text has one token for each character (METHODS 5.6).
 from __future__ import annotations
 
 import re
-from collections import Counter
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
-from typing import TypeVar
+from functools import cached_property, lru_cache
+from itertools import count, repeat
 
-from nltk.stem.porter import PorterStemmer
+import numpy as np
+from jaxtyping import Int
 from rapidfuzz.distance import LCSseq
+
+from understudy.metrics.porter import porter_stem
 
 LENGTH_BUCKETS = ("0-2", "3-5", "6-10", ">10")
 """Names of the paper's buckets of reference length, shortest first (figure 6)."""
 
-_ENGLISH = re.compile(r"[a-z0-9]+")
+_WORD_BYTES = (string.ascii_lowercase + string.digits).encode()
+_WORDS_APART = bytes(byte if byte in _WORD_BYTES else ord(" ") for byte in range(256))
 # Han with its extensions and compatibility forms, kana, Hangul syllables.
 _CJK = (
     r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -31,9 +34,6 @@ _CJK = (
 )
 _CHINESE = re.compile(rf"[a-z0-9\uff10-\uff19\uff41-\uff5a]+|[{_CJK}]")
 _HAS_CJK = re.compile(f"[{_CJK}]")
-_ABSENT = -1
-
-Gram = TypeVar("Gram", int, tuple[int, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,39 @@ class Rouge:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Reference:
-    """A reference's tokens as numbers: its own words from 0, so nothing grows between pairs."""
+    """A reference's tokens as numbers: its own words from 0, and one more for all other words.
+
+    So nothing grows from pair to pair, and a word that the reference lacks matches nothing.
+    """
 
     ids: Sequence[int]
     ids_by_word: Mapping[str, int]
-    unigrams: Counter[int]
-    bigrams: Counter[tuple[int, int]]
+
+    @cached_property
+    def numbers(self) -> Int[np.ndarray, " tokens"]:
+        """The ids as an array."""
+        return np.array(self.ids)
+
+    @cached_property
+    def unigrams(self) -> Int[np.ndarray, " words"]:
+        """How often each id occurs."""
+        return np.bincount(self.numbers)
+
+    @cached_property
+    def bigrams(self) -> Int[np.ndarray, " pairs"]:
+        """Each two neighbours as one number, sorted."""
+        return self.sorted_bigrams(self.numbers)
+
+    def sorted_bigrams(self, ids: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " pairs"]:
+        """Each two neighbours a, b among ``ids`` as a * base + b, sorted."""
+        base = len(self.ids_by_word) + 1
+        return np.sort(ids[:-1] * base + ids[1:])
+
+    def known(self, tokens: Sequence[str]) -> list[int]:
+        """The ids of somebody else's tokens; the number after the last is "none of mine"."""
+        return list(map(self.ids_by_word.get, tokens, repeat(len(self.ids_by_word))))
 
 
 def is_chinese(lang: str) -> bool:
@@ -76,10 +101,14 @@ def tokenize(text: str, *, lang: str = "en", use_stemmer: bool = False) -> list[
     >>> tokenize("我有 2 只dog", lang="zh")
     ['我', '有', '2', '只', 'dog']
     """
-    pattern = _CHINESE if is_chinese(lang) else _ENGLISH
-    tokens = pattern.findall(text.lower())
+    text = text.lower()
+    if is_chinese(lang):
+        tokens = _CHINESE.findall(text)
+    else:
+        # Byte by byte in C, twice as fast as the expression [a-z0-9]+.
+        tokens = text.encode("ascii", "replace").translate(_WORDS_APART).decode().split()
     return (
-        [token if len(token) <= 3 else _stem(token) for token in tokens] if use_stemmer else tokens
+        [porter_stem(each) if len(each) > 3 else each for each in tokens] if use_stemmer else tokens
     )
 
 
@@ -94,21 +123,30 @@ def rouge(prediction: str, reference: str, *, lang: str = "en", use_stemmer: boo
     >>> rouge("你好", "你好").reason
     'the reference has no English letters or digits; for Chinese text set lang=zh'
     """
-    reason = why_undefined(prediction, reference, lang=lang)
-    if reason:
-        return Rouge(None, None, None, reason)
     wanted = _indexed_reference(reference, lang, use_stemmer)
-    tokens = tokenize(prediction, lang=lang, use_stemmer=use_stemmer)
-    id_of = wanted.ids_by_word.get
-    ids = [id_of(token, _ABSENT) for token in tokens]
-    lengths = (len(ids), len(wanted.ids))
+    ids = wanted.known(tokenize(prediction, lang=lang, use_stemmer=use_stemmer))
+    if not ids or not wanted.ids:
+        return _without_tokens(prediction, reference, lang)
+    num_predicted, num_wanted = len(ids), len(wanted.ids)
+    numbers = np.array(ids)
+    shared_words = _num_shared_words(numbers, wanted.unigrams)
+    shared_bigrams = _num_shared_sorted(wanted.sorted_bigrams(numbers), wanted.bigrams)
     return Rouge(
-        rouge_1=_f_score(_num_shared(ids, wanted.unigrams), *lengths),
-        rouge_2=_f_score(
-            _num_shared(pairwise(ids), wanted.bigrams), *(length - 1 for length in lengths)
-        ),
-        rouge_l=_f_score(LCSseq.similarity(ids, wanted.ids), *lengths),
+        rouge_1=_f_score(shared_words, num_predicted, num_wanted),
+        rouge_2=_f_score(shared_bigrams, num_predicted - 1, num_wanted - 1),
+        rouge_l=_f_score(LCSseq.similarity(ids, wanted.ids), num_predicted, num_wanted),
     )
+
+
+def rouge_l(
+    prediction: str, reference: str, *, lang: str = "en", use_stemmer: bool = False
+) -> float | None:
+    """ROUGE-L F alone, at twice the speed: for comparing very many pairs."""
+    wanted = _indexed_reference(reference, lang, use_stemmer)
+    ids = wanted.known(tokenize(prediction, lang=lang, use_stemmer=use_stemmer))
+    if not ids or not wanted.ids:
+        return _without_tokens(prediction, reference, lang).rouge_l
+    return _f_score(LCSseq.similarity(ids, wanted.ids), len(ids), len(wanted.ids))
 
 
 def rouge_of_pairs(
@@ -125,9 +163,9 @@ def why_undefined(prediction: str, reference: str, *, lang: str = "en") -> str:
     """Why the pair has no ROUGE, and what to set instead; "" when it has one."""
     if not reference.strip():
         return "the reference is empty"
-    if not _has_token(reference, lang):
+    if not tokenize(reference, lang=lang):
         return f"the reference has no {_fix(reference, lang)}"
-    if not _has_token(prediction, lang) and any(map(str.isalnum, prediction)):
+    if any(map(str.isalnum, prediction)) and not tokenize(prediction, lang=lang):
         return f"the answer has no {_fix(prediction, lang)}"
     return ""
 
@@ -145,36 +183,29 @@ def length_bucket(reference: str, *, lang: str = "en") -> str:
     return LENGTH_BUCKETS[-1]
 
 
-@lru_cache(maxsize=1)
-def _stemmer() -> PorterStemmer:
-    return PorterStemmer()
-
-
-@lru_cache(maxsize=1 << 18)
-def _stem(word: str) -> str:
-    """The Porter stem in nltk's variant, as rouge-score uses it; words recur, stemming is slow."""
-    stem: str = _stemmer().stem(word)
-    return stem
-
-
 @lru_cache(maxsize=4096)
 def _indexed_reference(text: str, lang: str, use_stemmer: bool) -> _Reference:
     tokens = tokenize(text, lang=lang, use_stemmer=use_stemmer)
-    ids_by_word = {word: number for number, word in enumerate(dict.fromkeys(tokens))}
-    ids = [ids_by_word[token] for token in tokens]
-    return _Reference(ids, ids_by_word, Counter(ids), Counter(pairwise(ids)))
+    ids_by_word = dict(zip(dict.fromkeys(tokens), count(), strict=False))
+    return _Reference(list(map(ids_by_word.__getitem__, tokens)), ids_by_word)
 
 
-def _num_shared(grams: Iterable[Gram], wanted: Mapping[Gram, int]) -> int:
-    """Size of the multiset intersection; a gram with an absent word never hits."""
-    left = dict(wanted)
-    num_shared = 0
-    for gram in grams:
-        num_left = left.get(gram, 0)
-        if num_left:
-            left[gram] = num_left - 1
-            num_shared += 1
-    return num_shared
+def _num_shared_words(ids: Int[np.ndarray, " tokens"], wanted: Int[np.ndarray, " words"]) -> int:
+    """Size of the multiset intersection of ids and the words counted in ``wanted``."""
+    counts = np.bincount(ids, minlength=len(wanted) + 1)[: len(wanted)]
+    return int(np.minimum(counts, wanted).sum())
+
+
+def _num_shared_sorted(first: Int[np.ndarray, " some"], second: Int[np.ndarray, " others"]) -> int:
+    """Size of the multiset intersection of two sorted arrays."""
+    nth_of_its_kind = np.arange(len(first)) - first.searchsorted(first, "left")
+    num_there = second.searchsorted(first, "right") - second.searchsorted(first, "left")
+    return int(np.count_nonzero(nth_of_its_kind < num_there))
+
+
+def _without_tokens(prediction: str, reference: str, lang: str) -> Rouge:
+    reason = why_undefined(prediction, reference, lang=lang)
+    return Rouge(None, None, None, reason) if reason else Rouge(0.0, 0.0, 0.0)
 
 
 def _f_score(num_shared: int, num_predicted: int, num_wanted: int) -> float:
@@ -184,11 +215,6 @@ def _f_score(num_shared: int, num_predicted: int, num_wanted: int) -> float:
     precision = num_shared / num_predicted
     recall = num_shared / num_wanted
     return 2 * precision * recall / (precision + recall)
-
-
-def _has_token(text: str, lang: str) -> bool:
-    pattern = _CHINESE if is_chinese(lang) else _ENGLISH
-    return pattern.search(text.lower()) is not None
 
 
 def _fix(text: str, lang: str) -> str:
