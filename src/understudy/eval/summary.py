@@ -1,0 +1,116 @@
+"""From scored rows to a run's metrics: the mean of each score's known values, or null and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+
+from understudy.eval.rouge import why_no_rouge
+from understudy.metrics.rouge import LENGTH_BUCKETS
+from understudy.records import Prediction, Question, Scorer
+
+GREEDY = "greedy"
+_ROUGE = re.compile(r"eval/rouge\w*")
+_ROUGE_L = re.compile(r"(eval/rouge\w*_l)(@.+)?")
+
+OnScored = Callable[[int], None]
+"""Told how many predictions were scored since it was last told, as a progress bar's ``update``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run's metrics over its predictions.
+
+    Attributes:
+        metrics: Mean of the known scores, by name; null when there is none.
+        reasons: Why a metric, or some of its scores, are null, by name.
+        counts: Predictions with a known score, by name: the n of its mean.
+        undefined: Predictions whose score is null, by name; those with none do not appear.
+    """
+
+    metrics: dict[str, float | None]
+    reasons: dict[str, str]
+    counts: dict[str, int]
+    undefined: dict[str, int]
+
+
+def score_predictions(
+    predictions: Sequence[Prediction],
+    scorers: Sequence[Scorer],
+    *,
+    on_scored: OnScored | None = None,
+) -> list[Prediction]:
+    """The predictions with all scorers' scores in place of their own, in order.
+
+    This is the one place where a decoding enters a metric's name: every name gets ``@DECODING``
+    behind it unless the prediction was decoded greedily.
+
+    Raises:
+        ValueError: Two scorers write the same name.
+    """
+    scored = []
+    for prediction in predictions:
+        scores = _scores(prediction.question, prediction.output, scorers)
+        suffix = "" if prediction.decoding == GREEDY else f"@{prediction.decoding}"
+        named = {f"{name}{suffix}": score for name, score in scores.items()}
+        scored.append(replace(prediction, scores=named))
+        if on_scored is not None:
+            on_scored(1)
+    return scored
+
+
+def summarise(predictions: Sequence[Prediction]) -> Summary:
+    """Each metric's mean over the predictions that have a known score of that name.
+
+    Where there is a ROUGE-L all four buckets of reference length are there too.
+    """
+    scores: dict[str, list[float | None]] = {}
+    for prediction in predictions:
+        for name, score in prediction.scores.items():
+            scores.setdefault(name, []).append(score)
+    for name in _missing_buckets(scores):
+        scores[name] = []
+    known = {name: [score for score in all_ if score is not None] for name, all_ in scores.items()}
+    nulls = {name: len(all_) - len(known[name]) for name, all_ in scores.items()}
+    return Summary(
+        metrics={name: fsum(some) / len(some) if some else None for name, some in known.items()},
+        reasons={
+            name: _reason(name, predictions)
+            for name, some in known.items()
+            if nulls[name] or not some
+        },
+        counts={name: len(some) for name, some in known.items()},
+        undefined={name: count for name, count in nulls.items() if count},
+    )
+
+
+def _scores(question: Question, output: str, scorers: Sequence[Scorer]) -> dict[str, float | None]:
+    scores: dict[str, float | None] = {}
+    for scorer in scorers:
+        new = scorer.score(question, output)
+        twice = sorted(scores.keys() & new.keys())
+        if twice:
+            raise ValueError(f"two scorers write {twice[0]}; give one of them another name")
+        scores.update(new)
+    return scores
+
+
+def _missing_buckets(names: Collection[str]) -> list[str]:
+    totals = [match for match in map(_ROUGE_L.fullmatch, names) if match]
+    wanted = (f"{m[1]}/{bucket}{m[2] or ''}" for m in totals for bucket in LENGTH_BUCKETS)
+    return [name for name in wanted if name not in names]
+
+
+def _reason(metric: str, predictions: Sequence[Prediction]) -> str:
+    """How many scores of ``metric`` are null, and why the first one is."""
+    concerned = [prediction for prediction in predictions if metric in prediction.scores]
+    if not concerned:
+        return "no reference of that length"
+    undefined = [prediction for prediction in concerned if prediction.scores[metric] is None]
+    count = f"undefined for {len(undefined):,} of {len(concerned):,} predictions"
+    why = ""
+    if _ROUGE.match(metric):
+        why = next(filter(None, map(why_no_rouge, undefined)), "")
+    return f"{count}: {why}" if why else count
