@@ -1,0 +1,144 @@
+"""Token rows in memory-mapped Arrow: encoded once, found again by what went into them.
+
+A table is one Arrow IPC stream (which ``datasets.Dataset.from_file`` also reads) with one record
+batch, so numpy sees its columns without a copy. Its name is a hash of the rows' content and of the
+encoder (tokenizer, template, policy); it appears in one rename, so jobs may race for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from understudy.encoding import EncodedRows, Encoder
+from understudy.records import Completion
+
+_VERSION = 1
+_SCHEMA = pa.schema(
+    {"id": pa.large_string(), "input_ids": pa.large_list(pa.int32()), "num_prompt": pa.int32()}
+)
+_METADATA_KEY = b"understudy"
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRow:
+    """One example: its tokens, [tokens] int32; the first ``num_prompt`` carry no label."""
+
+    id: str
+    input_ids: npt.NDArray[np.int32]
+    num_prompt: int
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTable:
+    """Examples in an order of their own over shared columns. Lengths cost no token reads."""
+
+    columns: EncodedRows
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> TokenRow:
+        """The example at ``index``."""
+        row = int(self.rows[index])
+        columns = self.columns
+        return TokenRow(columns.ids[row], columns.row(row), int(columns.num_prompt[row]))
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Instruction ids, in the table's order."""
+        return tuple(self.columns.ids[row] for row in self.rows)
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each example, [rows]."""
+        return self.columns.offsets[self.rows + 1] - self.columns.offsets[self.rows]
+
+    @cached_property
+    def num_supervised(self) -> npt.NDArray[np.int64]:
+        """Tokens with a label of each example, [rows]."""
+        return self.columns.num_supervised[self.rows]
+
+    def select(self, ids: Sequence[str]) -> TokenTable:
+        """The examples with these ids, in this order."""
+        row_of = dict(zip(self.ids, self.rows.tolist(), strict=True))
+        return replace(self, rows=np.array([row_of[each] for each in ids], dtype=np.int64))
+
+
+def token_table(
+    completions: Sequence[Completion], encoder: Encoder, *, cache_dir: Path | None
+) -> TokenTable:
+    """The token rows of ``completions``: from ``cache_dir`` when they are there, else encoded.
+
+    Raises:
+        InputError: Too many rows do not fit the window, or none does.
+    """
+    if cache_dir is None:
+        columns = encoder.encode(completions)
+    else:
+        path = cache_dir / f"{_fingerprint(completions, encoder)}.arrow"
+        cached = _load(path)
+        if cached is None:
+            _save(path, encoder.encode(completions))
+            cached = _load(path)
+        if cached is None:
+            raise OSError(f"{path} cannot be read back after it was written; is the disk full?")
+        columns = cached
+    return TokenTable(columns, np.arange(len(columns), dtype=np.int64))
+
+
+def _fingerprint(completions: Sequence[Completion], encoder: Encoder) -> str:
+    digest = hashlib.sha256(f"{_VERSION} {encoder.sha256}".encode())
+    for each in completions:
+        prompt = each.prompt
+        row = "\x1f".join((prompt.id, prompt.instruction, prompt.input, each.output))
+        digest.update(f"{len(row)}\x1e{row}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _save(path: Path, columns: EncodedRows) -> None:
+    metadata = json.dumps({"dropped": columns.dropped, "truncated": columns.truncated})
+    input_ids = pa.LargeListArray.from_arrays(columns.offsets, columns.input_ids)
+    batch = pa.record_batch(
+        [pa.array(columns.ids, pa.large_string()), input_ids, pa.array(columns.num_prompt)],
+        schema=_SCHEMA.with_metadata({_METADATA_KEY: metadata.encode()}),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as stream, pa.ipc.new_stream(stream, batch.schema) as writer:
+            writer.write_batch(batch)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _load(path: Path) -> EncodedRows | None:
+    """The memory-mapped columns of a table; nothing when there is none or it is broken."""
+    try:
+        batch = pa.ipc.open_stream(pa.memory_map(str(path))).read_next_batch()
+    except (OSError, StopIteration, pa.ArrowInvalid):
+        return None
+    lists = batch.column("input_ids")
+    outcomes: Mapping[str, Mapping[str, str]] = json.loads(batch.schema.metadata[_METADATA_KEY])
+    return EncodedRows(
+        ids=tuple(batch.column("id").to_pylist()),
+        input_ids=lists.values.to_numpy(zero_copy_only=True),
+        offsets=lists.offsets.to_numpy(zero_copy_only=True),
+        num_prompt=batch.column("num_prompt").to_numpy(zero_copy_only=True),
+        dropped=outcomes["dropped"],
+        truncated=outcomes["truncated"],
+    )
