@@ -1,0 +1,299 @@
+"""The data arm of an ablation: one teacher's answers, cut to what every other arm has too.
+
+A comparison of teachers is fair only over the same instructions, so an arm knows its peers: an
+instruction that is missing, empty or too long in one of them is in none. What is held equal is the
+``budget``. Every row of the source is in training, held out, or counted with a reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from understudy.data.rows import require_choice
+from understudy.data.split import num_within_budget, split_held_out
+from understudy.data.tokens import TokenTable, token_table
+from understudy.encoding import Encoder
+from understudy.prompts import PromptTemplate
+from understudy.records import (
+    Completion,
+    CompletionSource,
+    InputError,
+    InputFile,
+    Question,
+    SourceRows,
+    instruction_id,
+)
+
+BUDGETS = ("examples", "supervised_tokens", "steps")
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedArm:
+    """An arm ready to train on.
+
+    Attributes:
+        teacher: Who answered.
+        train: The training examples, in the order that every arm of the comparison has.
+        val: The held-out examples.
+        held_out: The rows of ``val``.
+        references: Every teacher's answers to the held-out instructions, by teacher and id.
+        dropped: Rows of this arm's source that are in neither table, by reason. With the tables
+            they add up to the source's rows.
+        truncated: Rows of the tables that were cut to the window, by what was cut.
+        inputs: The files that were read, the peers' too.
+        prompts_sha256: Hash of the training instructions in their order, before a token budget
+            cut them: equal in arms that may be compared.
+    """
+
+    teacher: str
+    train: TokenTable
+    val: TokenTable
+    held_out: Sequence[Completion]
+    references: Mapping[str, Mapping[str, str]]
+    dropped: Counter[str]
+    truncated: Counter[str]
+    inputs: Sequence[InputFile]
+    prompts_sha256: str
+
+    @property
+    def num_supervised_tokens(self) -> int:
+        """Training tokens with a label in one epoch."""
+        return int(self.train.num_supervised.sum())
+
+    def held_out_questions(self) -> list[Question]:
+        """The held-out instructions with each teacher's own answer as a reference."""
+        return [
+            Question(
+                row.prompt,
+                {name: answers[row.prompt.id] for name, answers in self.references.items()},
+            )
+            for row in self.held_out
+        ]
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all sources share: rows by id for each source, and the split of the shared ids."""
+
+    reads: Sequence[SourceRows]
+    rows: Sequence[Mapping[str, Completion]]
+    train_ids: Sequence[str]
+    val_ids: Sequence[str]
+
+
+@dataclass(frozen=True)
+class DataArm:
+    """One arm of a comparison of teachers. Files are read when they are first needed.
+
+    Args:
+        source: This arm's answers.
+        peers: The sources of the comparison's other arms.
+        num_examples: Training rows to take, of those that every arm has; null takes all. A smaller
+            number takes a part of a larger number's rows.
+        num_val: Rows to hold out, as far as ``max_val_fraction`` of all rows allows.
+        max_val_fraction: The largest share of the rows that is held out.
+        split_by: ``instruction`` holds out all rows of an instruction together, whatever their
+            input; ``row`` parts them (for worlds of few instructions, such as the lab).
+        split_seed: Seed of the split and of the choice of examples. It is no training seed: arms
+            and repeats that are compared share it.
+        budget: What is equal between arms: ``examples`` (the same rows), ``supervised_tokens``
+            (rows up to the same number of label tokens), or ``steps`` (the same rows; the
+            trainer's max_steps ends training).
+        num_supervised_tokens: The token budget; null is what the smallest arm has.
+        min_common_fraction: Share of the largest source that must be in every source.
+        cache_dir: Folder for token tables; null keeps them in memory.
+
+    Raises:
+        InputError: A value is none of its choices or out of range.
+    """
+
+    source: CompletionSource
+    peers: Sequence[CompletionSource] = ()
+    num_examples: int | None = None
+    num_val: int = 200
+    max_val_fraction: float = 0.1
+    split_by: str = "instruction"
+    split_seed: int = 0
+    budget: str = "examples"
+    num_supervised_tokens: int | None = None
+    min_common_fraction: float = 0.5
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses values that cannot work."""
+        require_choice("data.split_by", self.split_by, ("instruction", "row"))
+        require_choice("data.budget", self.budget, BUDGETS)
+        if self.num_examples is not None and self.num_examples < 1:
+            raise InputError(f"data.num_examples={self.num_examples} is no number of rows; use 1+")
+        if self.num_val < 0 or not 0 <= self.max_val_fraction < 1:
+            raise InputError(
+                f"data.num_val={self.num_val} with data.max_val_fraction={self.max_val_fraction} "
+                "holds out no sensible number of rows; use 0 or more, and a share below 1"
+            )
+        if self.num_supervised_tokens is not None and self.budget != "supervised_tokens":
+            raise InputError(
+                f"data.num_supervised_tokens={self.num_supervised_tokens} has no effect with "
+                f"data.budget={self.budget}; type data.budget=supervised_tokens"
+            )
+
+    def corpus(self, template: PromptTemplate) -> Iterator[str]:
+        """The texts to train a tokenizer on: rendered prompts and every teacher's answers.
+
+        Only the training side of the split, all of it whatever ``num_examples`` says, and in an
+        order that names no arm: so every arm of a sweep gets the same tokenizer.
+
+        Raises:
+            InputError: A source is wrong, or the sources have too little in common.
+        """
+        common = self._common
+        for each in common.train_ids:
+            prompt = common.rows[0][each].prompt
+            yield template.render(prompt.instruction, prompt.input)
+        names = [source.teacher for source in self._sources]
+        for _, rows in sorted(zip(names, common.rows, strict=True), key=lambda pair: pair[0]):
+            yield from (rows[each].output for each in common.train_ids)
+
+    def prepare(self, encoder: Encoder) -> PreparedArm:
+        """Reads, splits and encodes; a second run with a ``cache_dir`` finds its tokens there.
+
+        Raises:
+            InputError: A source is wrong, the sources have too little in common, too few rows fit
+                the window, or more is asked for than there is.
+        """
+        common = self._common
+        folder = None if self.cache_dir is None else Path(self.cache_dir).expanduser()
+        tables = [token_table(read.rows, encoder, cache_dir=folder) for read in common.reads]
+        kept = set.intersection(*(set(table.ids) for table in tables))
+        fitting = [each for each in common.train_ids if each in kept]
+        pool = self._pool(fitting)
+        chosen = pool[: self._num_within_budget([table.select(pool) for table in tables])]
+        val_ids = [each for each in common.val_ids if each in kept]
+        own = tables[0].columns
+        dropped = self._left_out(own.dropped, kept)
+        dropped["beyond_num_examples"] = len(fitting) - len(pool)
+        dropped["beyond_token_budget"] = len(pool) - len(chosen)
+        return PreparedArm(
+            teacher=self.source.teacher,
+            train=tables[0].select(chosen),
+            val=tables[0].select(val_ids),
+            held_out=[common.rows[0][each] for each in val_ids],
+            references=self._references(val_ids),
+            dropped=+dropped,
+            truncated=Counter(
+                own.truncated[each] for each in (*chosen, *val_ids) if each in own.truncated
+            ),
+            inputs=[file for read in common.reads for file in read.inputs],
+            prompts_sha256=_prompts_sha256([common.rows[0][each] for each in pool]),
+        )
+
+    @cached_property
+    def _sources(self) -> Sequence[CompletionSource]:
+        """This arm's source, then its peers without itself."""
+        sources = [self.source, *(peer for peer in self.peers if peer != self.source)]
+        names = Counter(source.teacher for source in sources)
+        name, count = names.most_common(1)[0]
+        if count > 1:
+            raise InputError(
+                f"{count} arms are answered by a teacher called {name!r}; give each its own name "
+                "with data.teacher"
+            )
+        return sources
+
+    @cached_property
+    def _common(self) -> _Common:
+        reads = [source.read() for source in self._sources]
+        rows = [_by_id(read.rows) for read in reads]
+        ids = [each for each in rows[0] if all(each in other for other in rows[1:])]
+        self._check_common(len(ids), [len(each) for each in rows])
+        group_of = {
+            each: each if self.split_by == "row" else rows[0][each].prompt.instruction
+            for each in ids
+        }
+        wanted = min(self.num_val, max(1, int(self.max_val_fraction * len(ids))))
+        num_held_out = wanted if self.max_val_fraction else 0
+        train_ids, val_ids = split_held_out(
+            group_of, num_held_out=num_held_out, seed=self.split_seed
+        )
+        return _Common(reads, rows, train_ids, val_ids)
+
+    def _check_common(self, num_common: int, sizes: Sequence[int]) -> None:
+        names = [source.teacher for source in self._sources]
+        counts = ", ".join(f"{n}: {size:,}" for n, size in zip(names, sizes, strict=True))
+        if num_common < 2:
+            raise InputError(
+                f"{num_common} valid instructions in every arm ({counts}); an arm needs one to "
+                "train on and one to hold out"
+            )
+        if num_common < self.min_common_fraction * max(sizes):
+            raise InputError(
+                f"only {num_common:,} instructions are in every arm ({counts}); compare answers to "
+                "the same instructions, or accept it with data.min_common_fraction="
+                f"{int(100 * num_common / max(sizes)) / 100}"
+            )
+
+    def _pool(self, fitting: Sequence[str]) -> Sequence[str]:
+        """The training ids that every arm draws on, in the order that all arms share."""
+        if self.num_examples is not None and self.num_examples > len(fitting):
+            raise InputError(
+                f"data.num_examples={self.num_examples:,} asks for more than the {len(fitting):,} "
+                f"training rows; type data.num_examples={len(fitting)} or leave it null"
+            )
+        if not fitting:
+            raise InputError(
+                "no training row fits the window in every arm; raise max_length or choose "
+                "another overlength"
+            )
+        return fitting[: self.num_examples]
+
+    def _num_within_budget(self, tables: Sequence[TokenTable]) -> int:
+        """How many of the pool's leading rows this arm trains on; ``tables`` has its own first."""
+        if self.budget != "supervised_tokens":
+            return len(tables[0])
+        smallest = min(int(table.num_supervised.sum()) for table in tables)
+        budget = smallest if self.num_supervised_tokens is None else self.num_supervised_tokens
+        if budget > smallest:
+            raise InputError(
+                f"data.num_supervised_tokens={budget:,} asks for more than the {smallest:,} of the "
+                f"smallest arm; type data.num_supervised_tokens={smallest} or less"
+            )
+        num_rows = num_within_budget(tables[0].num_supervised, budget)
+        if num_rows == 0:
+            raise InputError(
+                f"data.num_supervised_tokens={budget:,} is less than the first row has "
+                f"({int(tables[0].num_supervised[0]):,}); raise it"
+            )
+        return num_rows
+
+    def _left_out(self, too_long: Mapping[str, str], kept: set[str]) -> Counter[str]:
+        """Why rows of this arm's source are not in ``kept``."""
+        common = self._common
+        dropped = Counter(common.reads[0].dropped)
+        shared = (*common.train_ids, *common.val_ids)
+        dropped["not_in_every_arm"] += len(common.rows[0]) - len(shared)
+        dropped.update(
+            too_long.get(each, "not_in_every_arm") for each in shared if each not in kept
+        )
+        return dropped
+
+    def _references(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {
+            source.teacher: {each: rows[each].output for each in ids}
+            for source, rows in zip(self._sources, self._common.rows, strict=True)
+        }
+
+
+def _by_id(rows: Sequence[Completion]) -> dict[str, Completion]:
+    by_id = {row.prompt.id: row for row in rows}
+    if len(by_id) != len(rows):
+        raise InputError(f"{rows[0].author}: {len(rows) - len(by_id)} rows repeat an id")
+    return by_id
+
+
+def _prompts_sha256(rows: Sequence[Completion]) -> str:
+    ids = (instruction_id(row.prompt.instruction, row.prompt.input) for row in rows)
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
