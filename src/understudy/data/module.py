@@ -1,0 +1,131 @@
+"""The Lightning data module of supervised fine-tuning: loaders whose items are optimizer windows.
+
+One Lightning epoch is the whole run: the training loader has as many items as the run has steps,
+and it starts at the trainer's global step, so a resumed run goes on at the window that an unbroken
+one would have had. The trainer needs ``use_distributed_sampler=False``: windows share themselves
+out over ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Sampler
+
+from understudy.data.tokens import TokenTable
+from understudy.data.windows import Batching, Window, WindowDataset
+
+
+class StepsFrom(Sampler[int]):
+    """The steps that are left, under the length of all: Lightning counts those done by itself."""
+
+    def __init__(self, start: int, num_steps: int) -> None:
+        """Keeps where to start and how many steps the run has."""
+        self._start = start
+        self._num_steps = num_steps
+
+    def __len__(self) -> int:
+        """The steps of the whole run."""
+        return self._num_steps
+
+    def __iter__(self) -> Iterator[int]:
+        """The steps from the start on."""
+        return iter(range(self._start, self._num_steps))
+
+
+class WindowLoader(DataLoader[Window]):
+    """A loader that resumes: its whole cursor is the trainer's global step, saved by the trainer.
+
+    Lightning takes a loader for resumable when it has these two methods.
+    """
+
+    def state_dict(self) -> dict[str, int]:
+        """Nothing, as there is no state but the global step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Takes the nothing that was saved."""
+        del state
+
+
+class SFTData(pl.LightningDataModule):
+    """Training and validation windows of an arm.
+
+    Args:
+        train: The training examples.
+        val: The held-out examples; with none there is no validation.
+        batching: How examples become steps and micro-batches; validation uses it too.
+        seed: Seed of the order of the examples.
+        num_epochs: Passes over the training examples.
+        max_steps: Optimizer steps; the run ends at the lesser of the two.
+        num_workers: Processes that build windows ahead of the trainer.
+
+    Raises:
+        InputError: Neither limit is given.
+    """
+
+    def __init__(
+        self,
+        train: TokenTable,
+        val: TokenTable,
+        batching: Batching,
+        *,
+        seed: int,
+        num_epochs: int | None = None,
+        max_steps: int | None = None,
+        num_workers: int = 0,
+    ) -> None:
+        """Counts the run's steps; loaders are made when the trainer asks for them."""
+        super().__init__()
+        self._train = train
+        self._val = val
+        self._batching = batching
+        self._seed = seed
+        self._num_workers = num_workers
+        self._total_steps = batching.num_steps(
+            len(train), num_epochs=num_epochs, max_steps=max_steps
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the run."""
+        return self._total_steps
+
+    def train_dataloader(self) -> WindowLoader:
+        """One window an item, from the trainer's global step on."""
+        start = self.trainer.global_step if self.trainer else 0
+        windows = WindowDataset(
+            self._train,
+            self._batching,
+            seed=self._seed,
+            num_steps=self._total_steps,
+            **self._ranks(),
+        )
+        return self._loader(windows, StepsFrom(start, self._total_steps))
+
+    def val_dataloader(self) -> list[WindowLoader]:
+        """The held-out examples in windows, each once over all ranks; none when there are none."""
+        if len(self._val) == 0:
+            return []
+        batching = replace(self._batching, hf_forward_batch=None)
+        num_steps = batching.steps_per_epoch(len(self._val))
+        windows = WindowDataset(
+            self._val, batching, seed=None, num_steps=num_steps, **self._ranks()
+        )
+        return [self._loader(windows, None)]
+
+    def _ranks(self) -> dict[str, int]:
+        if not self.trainer:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def _loader(self, windows: WindowDataset, steps: StepsFrom | None) -> WindowLoader:
+        return WindowLoader(
+            windows,
+            batch_size=None,
+            sampler=steps,
+            num_workers=self._num_workers,
+            persistent_workers=self._num_workers > 0,
+        )
