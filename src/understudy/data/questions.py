@@ -1,0 +1,192 @@
+"""Where an evaluation's questions come from: held-out rows, a file, an earlier run.
+
+All satisfy :class:`understudy.records.QuestionSource`. Nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from understudy.data.files import AnswerFile, detect_language
+from understudy.data.rows import RowFile, read_rows, require_choice
+from understudy.prompts import has_input
+from understudy.records import (
+    InputError,
+    InputFile,
+    Instruction,
+    Question,
+    instruction_id,
+    question_from_json,
+)
+
+_FIELDS = ("instruction", "input", "task", "lang")
+_FILE_ENDINGS = (".json", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The arm's own held-out instructions; each teacher's answer is a reference.
+
+    Args:
+        num_questions: How many of them, the first in their fixed order; null is all.
+    """
+
+    num_questions: int | None = None
+
+    def questions(self, held_out: Sequence[Question]) -> Sequence[Question]:
+        """The held-out questions of the arm.
+
+        Raises:
+            InputError: The arm held nothing out.
+        """
+        if not held_out:
+            raise InputError(
+                "the data arm holds no rows out, so there is nothing to evaluate on; type "
+                "data.num_val=200 or give a questions file"
+            )
+        return held_out[: self.num_questions]
+
+    def inputs(self) -> Sequence[InputFile]:
+        """None: the data arm names its own files."""
+        return ()
+
+
+@dataclass(frozen=True)
+class QuestionFile:
+    """Questions in a JSON list, JSONL or Parquet file.
+
+    Args:
+        path: The file.
+        fields: The file's own names, by ours: instruction, input, task, lang.
+        references: Where right answers stand, by the name of who gave them: a field of the file,
+            or another file of answers to the same instructions, told by its ending.
+        num_questions: How many, from the start; null is all.
+        max_field_chars: The longest text that is taken for real.
+
+    Raises:
+        InputError: A field has a name that we do not know.
+    """
+
+    path: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+    num_questions: int | None = None
+    max_field_chars: int = 100_000
+
+    def __post_init__(self) -> None:
+        """Refuses unknown field names."""
+        for name in self.fields:
+            require_choice("questions.fields", name, _FIELDS)
+
+    def questions(self, held_out: Sequence[Question] = ()) -> Sequence[Question]:
+        """The file's questions in its order; the arm's held-out rows are not used.
+
+        Raises:
+            InputError: The file, a row or a reference is wrong, or a question stands there twice.
+        """
+        del held_out
+        file = read_rows(self.path)
+        numbers = range(1, len(file.rows) + 1)[: self.num_questions]
+        prompts = [self._instruction(file, number) for number in numbers]
+        number_of: dict[str, int] = {}
+        for number, prompt in zip(numbers, prompts, strict=True):
+            first = number_of.setdefault(prompt.id, number)
+            if first != number:
+                raise file.error(number, f"the same question as row {first}; remove one")
+        answers = {
+            name: self._answers(file, prompts, where) for name, where in self.references.items()
+        }
+        return [
+            Question(
+                prompt,
+                {name: by_id[prompt.id] for name, by_id in answers.items() if prompt.id in by_id},
+            )
+            for prompt in prompts
+        ]
+
+    def inputs(self) -> Sequence[InputFile]:
+        """The question file and the files of references."""
+        paths = (self.path, *(each for each in self.references.values() if _is_file(each)))
+        return tuple(read_rows(path).input_file for path in paths)
+
+    def _instruction(self, file: RowFile, number: int) -> Instruction:
+        def text(ours: str) -> str:
+            name = self.fields.get(ours, ours)
+            if ours != "instruction" and file.rows[number - 1].get(name) is None:
+                return ""
+            return file.text(number, name, max_chars=self.max_field_chars)
+
+        instruction, given = text("instruction"), text("input")
+        if not instruction.strip():
+            named = self.fields.get("instruction", "instruction")
+            raise file.error(number, "empty; write what is asked", field=named)
+        given = given if has_input(given) else ""
+        return Instruction(
+            id=instruction_id(instruction, given),
+            instruction=instruction,
+            input=given,
+            task=text("task"),
+            lang=text("lang") or detect_language(instruction + given),
+        )
+
+    def _answers(
+        self, file: RowFile, prompts: Sequence[Instruction], where: str
+    ) -> Mapping[str, str]:
+        """Right answers by question id, from a file of answers or a field of this one."""
+        if _is_file(where):
+            found = AnswerFile(
+                where, empty_output="drop", max_field_chars=self.max_field_chars
+            ).answers(prompts)
+            if not found:
+                raise InputError(
+                    f"{where}: answers none of the questions in {self.path}; instruction and input "
+                    "must be the same in both"
+                )
+            return found
+        return {
+            prompt.id: file.text(number, where, max_chars=self.max_field_chars)
+            for number, prompt in enumerate(prompts, start=1)
+        }
+
+
+@dataclass(frozen=True)
+class RunQuestions:
+    """The questions that an earlier run was evaluated on.
+
+    Args:
+        path: The run's folder.
+    """
+
+    path: str
+
+    def questions(self, held_out: Sequence[Question] = ()) -> Sequence[Question]:
+        """The earlier run's questions; the arm's held-out rows are not used.
+
+        Raises:
+            InputError: The folder has no questions.jsonl, or a line of it is no question.
+        """
+        del held_out
+        file = read_rows(self._file)
+        questions = []
+        for number, row in enumerate(file.rows, start=1):
+            try:
+                questions.append(question_from_json(row))
+            except (KeyError, TypeError, ValueError) as error:
+                raise file.error(
+                    number, f"no question of a run ({error!r}); evaluate that run anew"
+                ) from error
+        return questions
+
+    def inputs(self) -> Sequence[InputFile]:
+        """The run's question file."""
+        return (read_rows(self._file).input_file,)
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.path) / "questions.jsonl"
+
+
+def _is_file(reference: str) -> bool:
+    return reference.endswith(_FILE_ENDINGS)
