@@ -77,7 +77,7 @@ def test_empty_texts_are_kept_counted_and_told_apart(tmp_path: Path) -> None:
 
 def test_chinese_references_are_found_by_their_characters(tmp_path: Path) -> None:
     """Under auto a row's language is its reference's; set, it is what was set."""
-    translated = {**ROW, "instruction": "Translate.", "response": "你们好", "target": "你好"}
+    translated = {**ROW, "instruction": "Translate.", "response": "Hello", "target": "你好"}
     path = written(tmp_path / "a.jsonl", [ROW, translated])
     by_characters = read_answers(path, SELF_INSTRUCT).predictions
     as_set = read_answers(path, SELF_INSTRUCT, lang="zh").predictions
