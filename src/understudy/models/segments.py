@@ -1,0 +1,267 @@
+"""Exact attention over a flattened row of whole examples, segment by segment.
+
+SFT rows are short, so a micro-batch is one row [1, tokens] without padding, and every segment
+attends causally to itself only (METHODS 2, packing without contamination). transformers finds the
+function under the name "segments"; the lengths travel through the model call::
+
+    plan = plan_segments([3, 5])
+    model(input_ids, position_ids=plan.position_ids, segments=plan, use_cache=False)
+
+Restarted position ids alone do not isolate: they leak in silence, always for OPT. A segment of some
+length is one causal call on a slice of the row; short ones share a call, padded on the right, where
+no real query sees the padding. No mask exists. Registered when this file is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface
+
+from understudy.records import InputError
+
+SEGMENTS = "segments"
+
+# An attention call costs about what this many query-key pairs cost (one CPU core, fwd + bwd), and a
+# call for segments longer than the width gains nothing from company. CUDA: a launch is dearer.
+_CALL_COST_PAIRS = {"cpu": 1024, "cuda": 256 * 256}
+_SHARED_WIDTH = {"cpu": 48, "cuda": 1024}
+
+_NOT_HONOURED = ("attention_mask", "cache", "head_mask", "position_bias", "s_aux", "softcap")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SegmentPlan:
+    """How the attention of one row is computed; made once for all layers and both passes.
+
+    Attributes:
+        lengths: Tokens of each segment, in row order.
+        position_ids: 0, 1, ... from the start of each segment.
+        shared: For each call that several short segments share, the row's token at each
+            [segment, place]; places past a segment's end repeat its last token.
+        alone: Segments that have a call of their own, in row order.
+        restore: Where each token of the row stands in the calls' outputs, laid end to end; None
+            when they stand in row order already.
+    """
+
+    lengths: tuple[int, ...]
+    position_ids: Int[Tensor, "1 tokens"]
+    shared: tuple[Int[Tensor, "_ _"], ...]
+    alone: tuple[int, ...]
+    restore: Int[Tensor, " tokens"] | None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the row."""
+        return sum(self.lengths)
+
+    def to(self, device: torch.device | str) -> SegmentPlan:
+        """The plan with its indices on ``device``."""
+        return SegmentPlan(
+            self.lengths,
+            self.position_ids.to(device),
+            tuple(places.to(device) for places in self.shared),
+            self.alone,
+            None if self.restore is None else self.restore.to(device),
+        )
+
+
+def plan_segments(lengths: Sequence[int], device: torch.device | str = "cpu") -> SegmentPlan:
+    """The plan of a row whose segments have ``lengths`` tokens.
+
+    Raises:
+        ValueError: There is no segment, or one is empty.
+    """
+    if not lengths or min(lengths) < 1:
+        raise ValueError(f"segments need at least one token each, got lengths {list(lengths)}")
+    sizes = np.asarray(lengths, dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    groups = _share_calls(lengths, torch.device(device).type)
+    alone = tuple(sorted(group[0] for group in groups if len(group) == 1))
+    shared = [_places(starts[group], sizes[group]) for group in groups if len(group) > 1]
+    position_ids = np.arange(sizes.sum()) - np.repeat(starts, sizes)
+    outputs = [places.ravel() for places in shared]
+    outputs += [np.arange(starts[index], starts[index] + sizes[index]) for index in alone]
+    restore = np.empty(sizes.sum(), dtype=np.int64)
+    # Padding repeats a real token and its output is not that token's: the first place of each wins.
+    token_of_place, first_place = np.unique(np.concatenate(outputs), return_index=True)
+    restore[token_of_place] = first_place
+    return SegmentPlan(
+        lengths=tuple(lengths),
+        position_ids=torch.from_numpy(position_ids)[None],
+        shared=tuple(torch.from_numpy(places) for places in shared),
+        alone=alone,
+        restore=torch.from_numpy(restore) if shared else None,
+    ).to(device)
+
+
+def segment_attention(
+    module: nn.Module,
+    query: Float[Tensor, "batch heads tokens dim"],
+    key: Float[Tensor, "batch key_heads keys dim"],
+    value: Float[Tensor, "batch key_heads keys dim"],
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    **options: Any,  # noqa: ANN401 - whatever a model hands to its attention
+) -> tuple[Float[Tensor, "1 tokens heads dim"], None]:
+    """Causal attention within each segment, as transformers calls it; no attention weights.
+
+    ``options["segments"]`` is the row's :class:`SegmentPlan`; ``key_heads`` may divide ``heads``.
+
+    Raises:
+        ValueError: Segments are missing or do not fill the row, or the model wants something that
+            would be lost here: a mask, a cache, a window, a soft cap, sinks, a bias.
+    """
+    plan = _plan_of(options.get("segments"), query, key)
+    _refuse_options(plan, {**options, "attention_mask": attention_mask})
+    settings = _Settings(dropout, options.get("scaling"), key.shape[1] != query.shape[1])
+    outputs = []
+    for places in plan.shared:
+        batch = [_gather(states, places) for states in (query, key, value)]
+        outputs.append(_attend(batch, settings).flatten(0, 1))
+    if plan.alone:
+        slices = (torch.split(states, list(plan.lengths), dim=2) for states in (query, key, value))
+        by_segment = list(zip(*slices, strict=True))
+        outputs += [_attend(by_segment[index], settings)[0] for index in plan.alone]
+    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if plan.restore is not None:
+        joined = joined.index_select(0, plan.restore)
+    return joined[None], None
+
+
+@torch.no_grad()
+def require_isolation(policy: PreTrainedModel) -> None:
+    """Makes sure that no layer of ``policy`` carries anything from one segment into the next.
+
+    Attention raises where it cannot keep segments apart; a recurrent layer never asks it. So one
+    token of the first of two segments is changed, and the second must not notice. The policy is in
+    evaluation mode.
+
+    Raises:
+        InputError: The second segment's logits moved, or the architecture refuses segments.
+    """
+    plan = plan_segments([3, 3], policy.device)
+    input_ids = torch.arange(6, device=policy.device)[None] % policy.config.vocab_size
+    changed = input_ids.clone()
+    changed[0, 1] = 0
+    try:
+        logits = [
+            policy(
+                input_ids=ids, position_ids=plan.position_ids, segments=plan, use_cache=False
+            ).logits[0, 3:]
+            for ids in (input_ids, changed)
+        ]
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{_name_of(policy)} cannot run on segments: {reason}") from error
+    rounding = 8 * torch.finfo(logits[0].dtype).eps * float(logits[0].abs().max())
+    if not torch.allclose(logits[0], logits[1], rtol=0, atol=rounding):
+        raise InputError(
+            f"{_name_of(policy)} has layers that mix the examples of a row, so it cannot train "
+            "here; choose a model whose only mixing layers are attention (LLaMA, Qwen, OPT, ...)"
+        )
+
+
+def _name_of(policy: PreTrainedModel) -> str:
+    return f"model type {policy.config.model_type}"
+
+
+class _Settings(NamedTuple):
+    dropout: float
+    scaling: float | None
+    enable_gqa: bool
+
+
+def _attend(states: Sequence[Tensor], settings: _Settings) -> Tensor:
+    """Query, key, value [batch, heads, tokens, dim] -> [batch, tokens, heads, dim]."""
+    query, key, value = states
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        dropout_p=settings.dropout,
+        is_causal=True,
+        scale=settings.scaling,
+        enable_gqa=settings.enable_gqa,
+    ).transpose(1, 2)
+
+
+def _gather(states: Tensor, places: Tensor) -> Tensor:
+    """[1, heads, tokens, dim] -> [segments, heads, width, dim]."""
+    row = states[0].transpose(0, 1)
+    batch = row.index_select(0, places.flatten()).view(*places.shape, *row.shape[1:])
+    return batch.transpose(1, 2)
+
+
+def _share_calls(lengths: Sequence[int], device_type: str) -> list[list[int]]:
+    """Segments by call, longest first: one joins where its padding costs less than a call."""
+    call_cost = _CALL_COST_PAIRS.get(device_type, _CALL_COST_PAIRS["cuda"])
+    shared_width = _SHARED_WIDTH.get(device_type, _SHARED_WIDTH["cuda"])
+    groups: list[list[int]] = []
+    width = shared_width + 1
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if width <= shared_width and width**2 - lengths[index] ** 2 <= call_cost:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            width = lengths[index]
+    num_shared = sum(lengths[index] for group in groups if len(group) > 1 for index in group)
+    if num_shared < 0.9 * sum(lengths):  # gathering and slicing the same row costs what it saves
+        return [[index] for index in range(len(lengths))]
+    return groups
+
+
+def _places(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The row's token at each [segment, place] of a shared call."""
+    steps: npt.NDArray[np.int64] = np.minimum(np.arange(sizes.max()), sizes[:, None] - 1)
+    return starts[:, None] + steps
+
+
+def _plan_of(segments: object, query: Tensor, key: Tensor) -> SegmentPlan:
+    if segments is None:
+        raise ValueError(
+            'attention "segments" was called without segments, so examples would see each other; '
+            "pass segments=plan_segments(lengths) to the model, or set the attention to sdpa"
+        )
+    if not isinstance(segments, SegmentPlan):
+        raise ValueError(f"segments must be made by plan_segments(lengths), got {segments!r}")
+    batch, _, num_tokens, _ = query.shape
+    if (batch, key.shape[2], segments.num_tokens) != (1, num_tokens, num_tokens):
+        raise ValueError(
+            f"segments of {segments.num_tokens} tokens do not fill {batch} row(s) of {num_tokens} "
+            f"queries and {key.shape[2]} keys; flatten the batch to one row, without a cache"
+        )
+    return segments
+
+
+def _refuse_options(plan: SegmentPlan, options: Mapping[str, Any]) -> None:
+    for name in _NOT_HONOURED:
+        if options.get(name) is not None:
+            raise ValueError(f'attention "segments" cannot honour {name}; choose another attention')
+    if options.get("output_attentions"):
+        raise ValueError('attention "segments" has no attention weights; choose attention=eager')
+    if options.get("is_causal") is False:
+        raise ValueError('attention "segments" is causal; this model asks for both directions')
+    window = options.get("sliding_window")
+    if window is not None and window < max(plan.lengths):
+        raise ValueError(
+            f'attention "segments" has no sliding window: a segment of {max(plan.lengths)} tokens '
+            f"is longer than the model's {window}; lower prompt.max_length to {window}"
+        )
+
+
+def _no_mask(*_: object, **__: object) -> None:
+    """The mask of a row of segments: none, the lengths say it all."""
+
+
+AttentionInterface.register(SEGMENTS, segment_attention)
+AttentionMaskInterface.register(SEGMENTS, _no_mask)
