@@ -26,6 +26,7 @@ GOLDEN = [
     ("member", "a : c d f", "no", "none", "yes"),
     ("count", "a : c a f a", "2", "a a", "3"),
     ("count", "a : c d f", "0", "none", "1"),
+    ("count", "a : a a a a a a a a a", "9", "a a a a a a a a a", "0"),
     ("reverse", "a c f", "f c a", "a c f", "a c f"),
     ("sort", "7 12 3", "3 7 12", "7 12 3", "12 7 3"),
     ("lookup", "c : a 3 c 7 f 12", "7", "c = 7", "3"),

@@ -126,6 +126,14 @@ def test_slips_are_wrong_and_everywhere() -> None:
     assert {score["eval/lab_unreadable"] for score in scores} == {0.0}
 
 
+def test_slips_and_unreadable_answers_fall_on_different_prompts() -> None:
+    habits = Habits(slip_rate=0.5, off_format_rate=0.5)
+    teacher, scorer = LabTeacher(World(), "x", habits), LabScorer(World(), "x", habits)
+    rows = [(Question(replace(r.prompt, split="test")), r.output) for r in teacher.read().rows]
+    accuracies = [scorer.score(*row)["eval/lab_accuracy"] for row in rows]
+    assert accuracies.count(1.0) / len(accuracies) == pytest.approx(0.25, abs=0.02)
+
+
 def test_one_weak_answer_in_ten_cannot_be_read() -> None:
     outputs = [row.output for row in LabTeacher(World(), "weak").read().rows]
     unreadable = [output for output in outputs if read_answer(tuple(output.split())) is None]
@@ -134,7 +142,7 @@ def test_one_weak_answer_in_ten_cannot_be_read() -> None:
 
 
 def test_prompts_and_responses_fit_the_labs_window() -> None:
-    """METHODS 9.1: at most 24 tokens each, with the special ones, the unseen length included."""
+    """At most 24 tokens each, with the special ones, the unseen length included."""
     world = full_world()
     strong = LabTeacher(world, "strong")
     prompts = [row.prompt for row in strong.read().rows]

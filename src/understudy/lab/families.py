@@ -1,7 +1,7 @@
-"""The eleven task families of the lab (METHODS 9.1), each a golden answer and a way to be wrong.
+"""The eleven task families of the lab, each with a golden answer and a way to be wrong.
 
 Verb and noun pairs are unique to a paraphrase, so a verb-noun analysis has a true count to find.
-To add a family: write its functions, an entry in ``FAMILIES``, its new words in the lexicon.
+To add a family, see docs/lab.md.
 """
 
 from __future__ import annotations
@@ -10,87 +10,27 @@ import random
 from collections import Counter
 
 from understudy.lab.family import Family, Symbols, Words
+from understudy.lab.inputs import (
+    are_key_and_letters,
+    are_key_and_pairs,
+    are_letters,
+    are_numbers,
+    are_two_numbers,
+    count_list,
+    have_majority,
+    key_value_list,
+    letter_list,
+    member_list,
+    number_list,
+    two_letter_list,
+    two_numbers,
+)
 
 _SENTENCES: tuple[tuple[Words, str], ...] = (
     (("the", "items", "are"), "and"),
     (("here", "we", "see"), "then"),
     (("this", "list", "holds"), "with"),
 )
-
-# --- inputs ---------------------------------------------------------------------------------------
-
-
-def _letter_list(rng: random.Random, symbols: Symbols, length: int) -> Words:
-    return tuple(rng.choices(symbols.letters, k=length))
-
-
-def _number_list(rng: random.Random, symbols: Symbols, length: int) -> Words:
-    return tuple(rng.choices(symbols.numbers, k=length))
-
-
-def _two_numbers(rng: random.Random, symbols: Symbols, _length: int) -> Words:
-    return tuple(rng.sample(symbols.numbers, 2))
-
-
-def _two_letter_list(rng: random.Random, symbols: Symbols, length: int) -> Words:
-    """Two letters in a list of odd length, the next one up when ``length`` is even."""
-    size = length | 1
-    common, rare = rng.sample(symbols.letters, 2)
-    num_common = rng.randint(size // 2 + 1, size - 1)
-    words = [common] * num_common + [rare] * (size - num_common)
-    rng.shuffle(words)
-    return tuple(words)
-
-
-def _keyed_list(rng: random.Random, symbols: Symbols, length: int, num_matches: int) -> Words:
-    key, *others = rng.sample(symbols.letters, len(symbols.letters))
-    words = [key] * num_matches + rng.choices(others, k=length - num_matches)
-    rng.shuffle(words)
-    return (key, ":", *words)
-
-
-def _member_list(rng: random.Random, symbols: Symbols, length: int) -> Words:
-    """A key and a list that holds it every other time, and then up to three times."""
-    return _keyed_list(rng, symbols, length, rng.choice((0, 0, 0, 1, 2, 3)))
-
-
-def _count_list(rng: random.Random, symbols: Symbols, length: int) -> Words:
-    """A key and a list that holds it up to three times: more would be hard to learn."""
-    return _keyed_list(rng, symbols, length, rng.randint(0, 3))
-
-
-def _key_value_list(rng: random.Random, symbols: Symbols, length: int) -> Words:
-    """A key and ``length - 2`` pairs, at least two: pairs take two words each."""
-    keys = rng.sample(symbols.letters, max(2, length - 2))
-    pairs = [word for key in keys for word in (key, rng.choice(symbols.numbers))]
-    return (rng.choice(keys), ":", *pairs)
-
-
-def _are_letters(words: Words, symbols: Symbols) -> bool:
-    return bool(words) and all(word in symbols.letters for word in words)
-
-
-def _are_numbers(words: Words, symbols: Symbols) -> bool:
-    return bool(words) and all(word in symbols.numbers for word in words)
-
-
-def _are_two_numbers(words: Words, symbols: Symbols) -> bool:
-    return len(set(words)) == len(words) == 2 and _are_numbers(words, symbols)
-
-
-def _have_majority(words: Words, symbols: Symbols) -> bool:
-    return len(words) % 2 == 1 and len(set(words)) == 2 and _are_letters(words, symbols)
-
-
-def _are_key_and_letters(words: Words, symbols: Symbols) -> bool:
-    return words[1:2] == (":",) and _are_letters(words[:1] + words[2:], symbols) and len(words) > 2
-
-
-def _are_key_and_pairs(words: Words, symbols: Symbols) -> bool:
-    keys, values = words[2::2], words[3::2]
-    is_shaped = words[1:2] == (":",) and len(keys) == len(values) and words[0] in keys
-    return is_shaped and _are_letters(keys, symbols) and _are_numbers(values, symbols)
-
 
 # --- answers --------------------------------------------------------------------------------------
 
@@ -222,11 +162,11 @@ def _yes_or_no(rng: random.Random, _symbols: Symbols, _words: Words) -> Words:
 
 
 def _any_letters(rng: random.Random, symbols: Symbols, words: Words) -> Words:
-    return _letter_list(rng, symbols, len(words))
+    return letter_list(rng, symbols, len(words))
 
 
 def _any_numbers(rng: random.Random, symbols: Symbols, words: Words) -> Words:
-    return _number_list(rng, symbols, len(words))
+    return number_list(rng, symbols, len(words))
 
 
 def _sentence_of_any_letters(rng: random.Random, symbols: Symbols, words: Words) -> Words:
@@ -240,8 +180,8 @@ _ALL = (
         name="first",
         paraphrases=("give the first item", "name the opening symbol", "pick the initial letter"),
         unseen_paraphrase="give the opening letter",
-        draw=_letter_list,
-        fits=_are_letters,
+        draw=letter_list,
+        fits=are_letters,
         gold=_first,
         explain=_whole,
         systematic_error=_last,
@@ -251,8 +191,8 @@ _ALL = (
         name="last",
         paraphrases=("return the last item", "show the final symbol", "say the closing letter"),
         unseen_paraphrase="return the final letter",
-        draw=_letter_list,
-        fits=_are_letters,
+        draw=letter_list,
+        fits=are_letters,
         gold=_last,
         explain=_whole,
         systematic_error=_first,
@@ -266,8 +206,8 @@ _ALL = (
             "tell the greater figure",
         ),
         unseen_paraphrase="choose the greater value",
-        draw=_two_numbers,
-        fits=_are_two_numbers,
+        draw=two_numbers,
+        fits=are_two_numbers,
         gold=_largest,
         explain=_is_bigger,
         systematic_error=_smallest,
@@ -283,8 +223,8 @@ _ALL = (
             "select the top figure",
         ),
         unseen_paraphrase="find the highest figure",
-        draw=_number_list,
-        fits=_are_numbers,
+        draw=number_list,
+        fits=are_numbers,
         gold=_largest,
         explain=_ascending,
         systematic_error=_smallest,
@@ -298,8 +238,8 @@ _ALL = (
             "spot the prevailing letter",
         ),
         unseen_paraphrase="identify the dominant letter",
-        draw=_two_letter_list,
-        fits=_have_majority,
+        draw=two_letter_list,
+        fits=have_majority,
         gold=_most_common,
         explain=_alphabetical,
         systematic_error=_first,
@@ -313,8 +253,8 @@ _ALL = (
             "search the series for the mark",
         ),
         unseen_paraphrase="check the series for the target",
-        draw=_member_list,
-        fits=_are_key_and_letters,
+        draw=member_list,
+        fits=are_key_and_letters,
         gold=_is_member,
         explain=_matches_or_none,
         systematic_error=_is_no_member,
@@ -329,8 +269,8 @@ _ALL = (
             "total the hits of the mark",
         ),
         unseen_paraphrase="count the copies of the mark",
-        draw=_count_list,
-        fits=_are_key_and_letters,
+        draw=count_list,
+        fits=are_key_and_letters,
         gold=_num_matches,
         explain=_matches_or_none,
         systematic_error=_num_matches_and_one,
@@ -341,8 +281,8 @@ _ALL = (
         name="reverse",
         paraphrases=("reverse the list", "invert the order", "flip the row"),
         unseen_paraphrase="reverse the order",
-        draw=_letter_list,
-        fits=_are_letters,
+        draw=letter_list,
+        fits=are_letters,
         gold=_reversed,
         explain=_whole,
         systematic_error=_whole,
@@ -352,8 +292,8 @@ _ALL = (
         name="sort",
         paraphrases=("sort the numbers", "arrange the values", "rank the figures"),
         unseen_paraphrase="sort the figures",
-        draw=_number_list,
-        fits=_are_numbers,
+        draw=number_list,
+        fits=are_numbers,
         gold=_ascending,
         explain=_whole,
         systematic_error=_descending,
@@ -367,8 +307,8 @@ _ALL = (
             "get the figure of the mark",
         ),
         unseen_paraphrase="fetch the number of the mark",
-        draw=_key_value_list,
-        fits=_are_key_and_pairs,
+        draw=key_value_list,
+        fits=are_key_and_pairs,
         gold=_value_of_key,
         explain=_key_is_value,
         systematic_error=_first_value,
@@ -379,8 +319,8 @@ _ALL = (
         name="describe",
         paraphrases=("describe the list", "present the items", "introduce the letters"),
         unseen_paraphrase="describe the items",
-        draw=_letter_list,
-        fits=_are_letters,
+        draw=letter_list,
+        fits=are_letters,
         gold=_sentence,
         explain=_num_items,
         systematic_error=_sentence_without_last,
@@ -393,4 +333,4 @@ _ALL = (
 )
 
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
-"""The families by name, in the order of METHODS 9.1."""
+"""The families by name, in the order of docs/lab.md."""

@@ -1,6 +1,6 @@
 """What a task family is, and the one way in which answers are written and read.
 
-METHODS 9.1: each family has a sampler, paraphrased instructions, a gold function, a checker, an
+Each family has a sampler, paraphrased instructions, a gold function, a checker, an
 explanation generator and a systematic error. Everything here is English words in tuples; text and
 Chinese begin at the border (:mod:`understudy.lab.exercises`).
 """
@@ -36,7 +36,7 @@ class Family:
 
     All functions but ``draw`` and ``guess`` depend on the input's words alone. The first word of
     every input is its key symbol: it decides whether a lesser teacher errs, so that its errors are
-    predictable from the prompt (METHODS 9.2).
+    predictable from the prompt.
 
     Attributes:
         name: The family's name: an instruction's ``task``.

@@ -1,6 +1,6 @@
 """Pseudo-Chinese: one Chinese character for each English word of the lab, and back.
 
-METHODS 9.1. The lexicon is a bijection, so a translation is exact and Chinese pipelines have known
+The lexicon is a bijection, so a translation is exact and Chinese pipelines have known
 answers: answers translated from English score as the English ones do, to the last digit. Words stay
 separated by spaces, as the lab's word-level tokenizer wants them. The choice of characters follows
 their meaning where that was easy and is otherwise arbitrary.

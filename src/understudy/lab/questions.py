@@ -1,9 +1,10 @@
 """The lab's evaluation questions: four splits, each asking for another kind of generalisation.
 
-METHODS 9.1. A reference is the gold answer alone, without explanation and without ``answer :``, so
+A reference is the gold answer alone, without explanation and without ``answer :``, so
 that a bucket of reference lengths is a set of families: one word (0-2), lists of 3 to 5 and of 6 to
-10 words, sentences of 8 words and more. Like the paper's human references of 0-2 words, one-word
-references make ROUGE prefer a terse answer to an explained one (PAPER section 7): use the checker.
+10 words, sentences of 8 words and more. One-word references make ROUGE prefer a terse answer to an
+explained one, as in the paper's bucket of 0-2 words (Peng et al. 2023, section 4.3): to rank
+teachers in the lab, use the checker.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The lab's teachers: known quality, errors that a student can predict from the prompt.
 
-METHODS 9.2 and 9.6. A lesser teacher's errors are systematic and predictable, because a greedy
+A lesser teacher's errors are systematic and predictable, because a greedy
 student removes random errors and would beat its teacher. Answers depend on the prompt's content
 and the teacher alone: no state, no order, and a Chinese answer is the translated English one.
 """

@@ -1,7 +1,7 @@
 """The lab's closed world: which families and symbols there are, which inputs are for the test.
 
-METHODS 9.1 and 9.6. A world is plain values, cheap to build; the same values give the same world on
-any machine, because every choice in it is a hash of them.
+A world is plain values, cheap to build; the same values give the same world on any machine, because
+every choice in it is a hash of them. Described in docs/lab.md.
 """
 
 from __future__ import annotations
