@@ -104,6 +104,15 @@ def test_hf_floor_leaves_the_last_part_of_an_epoch_out(make_table: MakeTable) ->
     assert len({*windows.examples(0).tolist(), *windows.examples(1).tolist()}) == 8
 
 
+@pytest.mark.parametrize("batching", [Batching(4), Batching(4, hf_forward_batch=2), Batching(9)])
+def test_the_examples_of_some_steps_are_those_of_their_windows(
+    make_table: MakeTable, batching: Batching
+) -> None:
+    windows = WindowDataset(make_table([1] * 7), batching, seed=0, num_steps=6)
+    sizes = [len(windows.examples(step)) for step in range(6)]
+    assert [batching.num_examples_in(n, 7) for n in range(7)] == [sum(sizes[:n]) for n in range(7)]
+
+
 def test_a_window_is_drawn_at_random_and_not_by_length(make_table: MakeTable) -> None:
     table = make_table(sorted([1, 50] * 32))
     windows = WindowDataset(table, Batching(8, max_tokens=64), seed=0, num_steps=8)
@@ -168,6 +177,12 @@ def test_best_fit_prefers_the_fullest_bin_with_room() -> None:
     assert best_fit_decreasing([3, 7, 4, 6, 1], 10) == [[1, 0], [3, 2], [4]]
     assert best_fit_decreasing([12, 3], 10) == [[0], [1]]
     assert best_fit_decreasing([], 10) == []
+
+
+def test_ranks_share_a_window_evenly() -> None:
+    assert Batching(4).lay_out([6, 6, 6, 6], world_size=2) == [[[0, 1]], [[2, 3]]]
+    single = Batching(3, micro_batch_size=1)
+    assert single.lay_out([3, 6, 3], world_size=2) == [[[1]], [[0], [2]]]
 
 
 lengths_of = st.lists(st.integers(1, 40), min_size=1, max_size=30)

@@ -164,6 +164,17 @@ class Batching:
             )
         return min(limits)
 
+    def num_examples_in(self, num_steps: int, num_examples: int) -> int:
+        """Examples that the first ``num_steps`` steps learn from, repeats counted.
+
+        >>> Batching(10).num_examples_in(4, 25)
+        35
+        """
+        per_epoch = self.steps_per_epoch(num_examples)
+        num_epochs, num_more = divmod(num_steps, per_epoch)
+        each_epoch = min(per_epoch * self.batch_size, num_examples)
+        return num_epochs * each_epoch + min(num_more * self.batch_size, num_examples)
+
     def lay_out(self, lengths: Sequence[int], *, world_size: int = 1) -> list[list[list[int]]]:
         """Rank -> micro-batch -> indices into ``lengths``; each index stands once.
 
