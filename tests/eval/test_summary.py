@@ -112,10 +112,3 @@ def test_two_scorers_cannot_write_one_name() -> None:
     """One would silently win."""
     with pytest.raises(ValueError, match="two scorers write eval/rouge_1"):
         score_predictions([row("a")], [RougeScorer(), RougeScorer(use_stemmer=True)])
-
-
-def test_progress_is_told_once_a_prediction() -> None:
-    """A bar's ``update`` sees every row."""
-    steps: list[int] = []
-    score_predictions([row("a"), row("b")], [LengthScorer()], on_scored=steps.append)
-    assert steps == [1, 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 
@@ -14,9 +14,6 @@ from understudy.records import Prediction, Question, Scorer
 GREEDY = "greedy"
 _ROUGE = re.compile(r"eval/rouge\w*")
 _ROUGE_L = re.compile(r"(eval/rouge\w*_l)(@.+)?")
-
-OnScored = Callable[[int], None]
-"""Told how many predictions were scored since it was last told, as a progress bar's ``update``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +34,7 @@ class Summary:
 
 
 def score_predictions(
-    predictions: Sequence[Prediction],
-    scorers: Sequence[Scorer],
-    *,
-    on_scored: OnScored | None = None,
+    predictions: Sequence[Prediction], scorers: Sequence[Scorer]
 ) -> list[Prediction]:
     """The predictions with all scorers' scores in place of their own, in order.
 
@@ -56,8 +50,6 @@ def score_predictions(
         suffix = "" if prediction.decoding == GREEDY else f"@{prediction.decoding}"
         named = {f"{name}{suffix}": score for name, score in scores.items()}
         scored.append(replace(prediction, scores=named))
-        if on_scored is not None:
-            on_scored(1)
     return scored
 
 

@@ -1,0 +1,129 @@
+"""Asks a model, or reads what a teacher answered, and scores every answer the same way.
+
+Every arm, the untuned base and the teachers' own answers go through the same questions and the same
+scorers, so their rows can be compared item by item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from understudy.encoding import Encoder
+from understudy.eval.summary import GREEDY, score_predictions
+from understudy.models.generate import Decoding, generate
+from understudy.records import InputError, Prediction, Question, Scorer
+
+Progress = Callable[[int], None]
+"""A progress bar's ``update``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is asked of a model, and how its answers are scored.
+
+    Args:
+        scorers: Each scores every answer; no two may write the same metric.
+        decodings: Each answers every question; the greedy one is named ``greedy``.
+        batch_tokens: Tokens of prompts and answers that are decoded at once.
+        num_questions: How many questions of a set are asked, all when null. Which ones depends on
+            their ids alone, so all arms are asked the same.
+
+    Raises:
+        InputError: There is no scorer, two decodings share a name, one is named ``greedy`` and
+            samples, or a number is not positive.
+    """
+
+    scorers: Sequence[Scorer]
+    decodings: Sequence[Decoding]
+    batch_tokens: int = 16_384
+    num_questions: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what could not be told apart, or asks nothing."""
+        names = [decoding.name for decoding in self.decodings]
+        if len(set(names)) < len(names):
+            raise InputError(f"two decodings share a name ({', '.join(names)}); name each once")
+        for decoding in self.decodings:
+            if decoding.name == GREEDY and decoding.temperature > 0:
+                raise InputError(
+                    f"the decoding named {GREEDY} has temperature={decoding.temperature}; name it "
+                    "otherwise, so that its metrics are not taken for greedy ones"
+                )
+        if not self.scorers:
+            raise InputError("an evaluation needs a scorer; add one to eval.scorers")
+        for name, value in (
+            ("batch_tokens", self.batch_tokens),
+            ("num_questions", self.num_questions),
+        ):
+            if value is not None and value < 1:
+                raise InputError(f"eval.{name}={value} must be at least 1")
+
+    def asked(self, questions: Sequence[Question]) -> list[Question]:
+        """Those of ``questions`` that are asked, in their order."""
+        if self.num_questions is None or self.num_questions >= len(questions):
+            return list(questions)
+        chosen = sorted(range(len(questions)), key=lambda index: _rank(questions[index]))
+        return [questions[index] for index in sorted(chosen[: self.num_questions])]
+
+    def evaluate(
+        self,
+        policy: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        encoder: Encoder,
+        questions: Sequence[Question],
+        *,
+        author: str,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[Prediction]:
+        """Scored answers of ``policy``: all questions under the first decoding, then the next.
+
+        ``seed`` decides sampled answers, and nothing else is random. ``progress`` is called with
+        the number of answers since the last call; each question has one for each decoding.
+        """
+        asked = self.asked(questions)
+        prompts = encoder.prompt_ids([question.prompt for question in asked])
+        predictions = []
+        for decoding in self.decodings:
+            answers = generate(
+                policy,
+                tokenizer,
+                prompts,
+                decoding=decoding,
+                batch_tokens=self.batch_tokens,
+                seed=seed,
+                progress=progress,
+            )
+            predictions += [
+                Prediction(question, author, answer.text, decoding.name, answer.finish)
+                for question, answer in zip(asked, answers, strict=True)
+            ]
+        return score_predictions(predictions, self.scorers)
+
+    def score_answers(
+        self, questions: Sequence[Question], answers: Mapping[str, str], author: str
+    ) -> list[Prediction]:
+        """Scored ``answers`` (by question id), such as a teacher's own, for the questions asked.
+
+        A question without an answer has no row. The rows count as greedy: whatever decoding made
+        them, they are all there is.
+        """
+        predictions = [
+            Prediction(question, author, answers[question.prompt.id])
+            for question in self.asked(questions)
+            if question.prompt.id in answers
+        ]
+        return score_predictions(predictions, self.scorers)
+
+    def score_rows(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """The rows with the scores of this evaluation in place of their own, all of them."""
+        return score_predictions(predictions, self.scorers)
+
+
+def _rank(question: Question) -> bytes:
+    """A fixed random order of questions, the same wherever they stand."""
+    return hashlib.sha256(question.prompt.id.encode()).digest()
