@@ -187,10 +187,15 @@ class Encoder:
             truncated={key: what for key, what in outcomes.items() if what in _CUTS},
         )
 
-    def labelled_pieces(self, input_ids: Sequence[int], num_prompt: int) -> list[tuple[str, bool]]:
+    def labelled_pieces(
+        self, input_ids: Sequence[int] | npt.NDArray[np.int32], num_prompt: int
+    ) -> list[tuple[str, bool]]:
         """The text of a row, special tokens shown, in pieces; True where tokens carry labels."""
         pieces = ((input_ids[:num_prompt], False), (input_ids[num_prompt:], True))
-        return [(str(self.tokenizer.decode(list(ids))), learned) for ids, learned in pieces]
+        return [
+            (str(self.tokenizer.decode([int(each) for each in ids])), learned)
+            for ids, learned in pieces
+        ]
 
     def _fitted(self, completions: Sequence[Completion]) -> Iterator[tuple[Completion, _Fitted]]:
         prompts = self.prompt_ids([each.prompt for each in completions])
