@@ -1,0 +1,126 @@
+"""Token tables and arms made of random tokens, and recipes for the tiny models."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+from transformers import PreTrainedModel
+
+from understudy.data.arm import PreparedArm
+from understudy.data.tokens import TokenTable
+from understudy.encoding import EncodedRows
+from understudy.train.recipe import FitResult, Recipe, fit
+from understudy.train.schedule import Schedule
+
+Row = tuple[Sequence[int], Sequence[int]]
+
+
+def _table_of(rows: Sequence[Row], name: str = "row") -> TokenTable:
+    tokens = [[*prompt, *response] for prompt, response in rows]
+    columns = EncodedRows(
+        ids=tuple(f"{name}-{i}" for i in range(len(rows))),
+        input_ids=np.array([each for row in tokens for each in row], dtype=np.int32),
+        offsets=np.cumsum([0, *map(len, tokens)]),
+        num_prompt=np.array([len(prompt) for prompt, _ in rows], dtype=np.int32),
+        dropped={},
+        truncated={},
+    )
+    return TokenTable(columns, np.arange(len(rows)))
+
+
+def _random_rows(num_rows: int, *, seed: int = 0, vocab: int = 200) -> list[Row]:
+    draw = np.random.default_rng(seed)
+    sizes = [(draw.integers(2, 9), draw.integers(1, 13)) for _ in range(num_rows)]
+    return [
+        (draw.integers(2, vocab, prompt).tolist(), draw.integers(2, vocab, response).tolist())
+        for prompt, response in sizes
+    ]
+
+
+def _arm_of(train: Sequence[Row], val: Sequence[Row] = ()) -> PreparedArm:
+    return PreparedArm(
+        teacher="teacher",
+        train=_table_of(train),
+        val=_table_of(val, "held-out"),
+        held_out=(),
+        references={},
+        dropped=Counter(),
+        truncated=Counter(),
+        inputs=(),
+        prompts_sha256="",
+    )
+
+
+def _recipe_of(**changes: object) -> Recipe:
+    settings: dict[str, object] = {
+        "optimizer": functools.partial(torch.optim.AdamW, lr=1e-2),
+        "trainer": functools.partial(pl.Trainer, accelerator="cpu", log_every_n_steps=1),
+        "schedule": Schedule("constant", warmup_ratio=0.0),
+        "batch_size": 8,
+        "max_steps": 4,
+        "val_every": 2,
+        "progress": False,
+        **changes,
+    }
+    return Recipe(**settings)  # type: ignore[arg-type]  # the changes are any of its fields
+
+
+@pytest.fixture(scope="session")
+def random_rows() -> Callable[..., list[Row]]:
+    """``random_rows(num_rows, seed=0, vocab=200)``: prompts of 2-8, responses of 1-12 tokens."""
+    return _random_rows
+
+
+@pytest.fixture(scope="session")
+def arm_of() -> Callable[..., PreparedArm]:
+    """``arm_of(train_rows, val_rows=())``: training ids are "row-i", held out "held-out-i"."""
+    return _arm_of
+
+
+@pytest.fixture(scope="session")
+def recipe_of() -> Callable[..., Recipe]:
+    """``recipe_of(**changes)``: AdamW at a constant 1e-2, 4 steps of 8 examples on the CPU."""
+    return _recipe_of
+
+
+Train = Callable[..., FitResult]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Fits a model and logs to metrics.csv: ``train(model, arm, seed=1, max_steps=4, ...)``."""
+
+    def train(
+        policy: PreTrainedModel, arm: PreparedArm, *, seed: int = 0, **changes: object
+    ) -> FitResult:
+        return fit(
+            lambda: policy,
+            arm,
+            _recipe_of(**changes),
+            seed=seed,
+            folder=tmp_path / "checkpoints",
+            save=lambda trained, folder: trained.save_pretrained(folder),
+            loggers=[CSVLogger(tmp_path, name="", version="")],
+        )
+
+    return train
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Callable[[str], list[float]]:
+    """``logged(column)``: the values that the run of :func:`train` logged, in order."""
+
+    def logged(column: str) -> list[float]:
+        with (tmp_path / "metrics.csv").open(encoding="utf-8") as stream:
+            return [float(row[column]) for row in csv.DictReader(stream) if row[column]]
+
+    return logged
