@@ -1,0 +1,73 @@
+"""Checkpoints of a run: ``last`` at its end, ``best`` whenever validation finds a lower loss.
+
+What a checkpoint holds is up to the ``save`` function; here it is only decided when, and that a
+folder is whole: it is written beside its place and then renamed, the old one kept until then.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from transformers import PreTrainedModel
+
+from understudy.train.sft import SFTModule
+
+# Writes a policy, with all that using it takes, into a folder.
+SavePolicy = Callable[[PreTrainedModel, Path], None]
+
+
+class KeepBestAndLast(Callback):
+    """Saves on rank zero; ``best`` and ``last`` are null until they are written.
+
+    Args:
+        folder: Where the folders ``best`` and ``last`` go.
+        save: Writes a policy into a new folder.
+    """
+
+    def __init__(self, folder: Path, save: SavePolicy) -> None:
+        """Writes nothing yet."""
+        self.best: Path | None = None
+        self.last: Path | None = None
+        self.best_val_loss: float | None = None
+        self.folder = folder
+        self._save = save
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves ``best`` if ``val/loss`` is lower than ever; a loss that is NaN is not."""
+        loss = float(trainer.callback_metrics["val/loss"])
+        if loss < (float("inf") if self.best_val_loss is None else self.best_val_loss):
+            self.best_val_loss = loss
+            self.best = self._write(trainer, pl_module, "best")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves ``last``."""
+        self.last = self._write(trainer, pl_module, "last")
+
+    def _write(self, trainer: pl.Trainer, module: pl.LightningModule, name: str) -> Path:
+        if not isinstance(module, SFTModule) or module.policy is None:
+            raise TypeError(f"expected an SFTModule with its policy loaded, got {type(module)}")
+        policy = module.policy
+        if trainer.is_global_zero:
+            replace_folder(self.folder / name, lambda path: self._save(policy, path))
+        return self.folder / name
+
+
+def replace_folder(target: Path, write: Callable[[Path], None]) -> None:
+    """Lets ``write`` fill a new folder and then puts it in the place of ``target``.
+
+    If ``write`` fails, or the process dies, the old folder is whole: at ``target``, or for the
+    moment between two renames at ``target.old``.
+    """
+    new, old = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.old")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    write(new)
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
