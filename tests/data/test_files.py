@@ -159,6 +159,8 @@ def test_siblings_of_what_is_no_file_are_refused() -> None:
         ("naïve café", "en"),
         ("解释细胞理论", "zh"),
         ("用 Python 写一个排序函数。", "zh"),
+        ("翻译成英文:Where is the railway station?", "zh"),
+        ("…!", "en"),
         ("Translate 你好 into English, please.", "en"),
     ],
 )

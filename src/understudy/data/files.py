@@ -25,8 +25,10 @@ from understudy.records import (
 )
 
 _FIELDS = ("instruction", "input", "output", "id", "task", "lang")
-_CJK = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
-_MIN_CJK_FRACTION = 0.3
+_CJK = "[\u3400-\u9fff\uf900-\ufaff]"
+_CJK_CHARACTER = re.compile(_CJK)
+_OTHER_WORD = re.compile(f"(?:(?!{_CJK})\\w)+")
+_MIN_CJK_FRACTION = 0.4
 _MAX_OPTIONAL_CHARS = 1000
 
 
@@ -45,7 +47,8 @@ class AnswerFile:
             ``keep_first`` and count, or ``error``. A second row with the same explicit ``id`` is
             always an error.
         max_field_chars: The longest text that is taken for real.
-        lang: ``en``, ``zh``, or ``auto``: a row's own ``lang``, else by its CJK characters.
+        lang: The instructions' language: ``en``, ``zh``, or ``auto``: a row's own ``lang``, else by
+            the CJK characters of its instruction.
         fields: The file's own names, by ours: instruction, input, output, id, task, lang.
 
     Raises:
@@ -116,7 +119,7 @@ class AnswerFile:
             instruction=instruction,
             input=given,
             task=self._optional(file, number, "task", _MAX_OPTIONAL_CHARS),
-            lang=self._language(file, number, instruction + output),
+            lang=self._language(file, number, instruction),
         )
         return Completion(prompt, output, self.teacher)
 
@@ -166,14 +169,15 @@ class AnswerFile:
 
 
 def detect_language(text: str) -> str:
-    """``zh`` when at least three in ten characters are CJK, else ``en``.
+    """``zh`` when more than four in ten words are CJK characters, each one a word, else ``en``.
 
     >>> detect_language("解释细胞理论"), detect_language("Explain cell theory")
     ('zh', 'en')
     """
     if text.isascii():
         return "en"
-    return "zh" if len(_CJK.findall(text)) >= _MIN_CJK_FRACTION * len(text) else "en"
+    num_cjk, num_other = len(_CJK_CHARACTER.findall(text)), len(_OTHER_WORD.findall(text))
+    return "zh" if num_cjk > _MIN_CJK_FRACTION * (num_cjk + num_other) else "en"
 
 
 def siblings(source: CompletionSource, paths: Sequence[str] | None) -> list[CompletionSource]:

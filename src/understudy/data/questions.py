@@ -128,7 +128,7 @@ class QuestionFile:
             instruction=instruction,
             input=given,
             task=text("task"),
-            lang=text("lang") or detect_language(instruction + given),
+            lang=text("lang") or detect_language(instruction),
         )
 
     def _answers(
