@@ -1,1 +1,1 @@
-"""Figures and one-file HTML pages."""
+"""Figures and one-file HTML pages that need no network."""

@@ -1,0 +1,68 @@
+"""Figures hold the numbers that they were given, and labels that cannot be markup."""
+
+import pytest
+
+from understudy.pages.figures import (
+    Curve,
+    Dot,
+    PartDots,
+    bucket_figure,
+    difference_figure,
+    interval_figure,
+    label_text,
+    loss_figure,
+    parts_figure,
+)
+
+STRONG = Dot("strong", 0.9, 0.85, 0.94, 100, 0, {1: 0.91, 2: 0.89}, ".900")
+BASE = Dot("base", 0.1, None, None, 1, -1, {}, ".100")
+
+
+def test_intervals_are_drawn_from_the_mean() -> None:
+    figure = interval_figure([STRONG, BASE], "accuracy")
+    seeds, strong, base = figure.data
+    assert list(seeds.x) == [0.91, 0.89]
+    assert list(strong.x) == [0.9]
+    assert strong.error_x.array[0] == pytest.approx(0.04)
+    assert strong.error_x.arrayminus[0] == pytest.approx(0.05)
+    assert base.error_x.array is None
+    assert list(figure.layout.yaxis.ticktext) == ["strong", "base"]
+
+
+def test_differences_show_the_zero_line_within_their_range() -> None:
+    dot = Dot("a minus b", 0.3, 0.2, 0.4, 9, -1)
+    figure = difference_figure([dot], "difference")
+    low, high = figure.layout.xaxis.range
+    assert low < 0
+    assert high > 0.4
+    assert figure.layout.shapes[0].x0 == 0
+
+
+def test_parts_are_rows_and_a_missing_part_has_no_dot() -> None:
+    series = [
+        PartDots("strong", 0, {"max": STRONG, "min": STRONG}),
+        PartDots("base", -1, {"min": BASE}),
+    ]
+    figure = parts_figure(series, ["max", "min"], "accuracy")
+    assert [len(trace.x) for trace in figure.data] == [2, 1]
+    assert round(figure.data[1].y[0]) == 1
+
+
+def test_buckets_are_columns_with_their_n() -> None:
+    series = [PartDots("strong", 0, {"0-2": STRONG, ">10": STRONG})]
+    figure = bucket_figure(series, {"0-2": 40, ">10": 1200}, "ROUGE-L", "words")
+    assert list(figure.layout.xaxis.ticktext) == ["0-2<br>n = 40", "&gt;10<br>n = 1,200"]
+    assert figure.data[0].error_y.array[0] == pytest.approx(0.04)
+
+
+def test_curves_have_one_legend_entry_an_arm() -> None:
+    curves = [Curve("strong", 0, seed, [0, 1], [2.0, 1.0]) for seed in (1, 2)]
+    figure = loss_figure(curves, curves, "step")
+    assert [trace.showlegend for trace in figure.data] == [True, False, False, False]
+
+
+def test_labels_are_escaped_wrapped_and_cut() -> None:
+    assert label_text("<a href=x>&") == "&lt;a href=x&gt;&amp;"
+    assert label_text("x" * 500).count("<br>") == 2
+    assert label_text("x" * 500).endswith("…")
+    assert label_text("") == "—"
