@@ -1,1 +1,1 @@
-"""Run folders read back and compared, arm against arm."""
+"""The comparison of arms, read from run folders alone."""

@@ -1,0 +1,327 @@
+"""Reads run folders back: manifests, item scores and histories, and the jobs that left none.
+
+A report trusts nothing but what a run left in its folder (DESIGN.md section 3). What cannot be read
+is named among the failed jobs; it never stops the report and never disappears.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from understudy.records import InputError, read_jsonl
+from understudy.tracking.manifest import MANIFEST
+
+SWEEP = "sweep.json"
+PREDICTIONS = "predictions.jsonl"
+BASELINES = "baselines.jsonl"
+HISTORY = "metrics.csv"
+
+ItemScores = Mapping[str, Mapping[str, float | None]]
+"""Metric name to question id to score; null where the metric is undefined on that question."""
+
+_STATUSES = ("running", "finished", "failed")
+_REQUIRED: Mapping[str, type] = {
+    "id": str, "stage": str, "arm": str, "status": str, "seed": int, "overrides": list,
+    "metrics": dict, "dropped": dict,
+}  # fmt: skip
+_OPTIONAL: Mapping[str, type] = {
+    "budget": dict, "comparable": dict, "reasons": dict, "timings": dict, "parents": list,
+    "git": dict,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A finished run. ``items`` are its own answers' scores, ``baselines`` those of other authors.
+
+    ``folder`` is where it was read, ``path`` the same relative to the reported folder. ``history``
+    has one row a logged step. ``problems`` names what could not be read in part.
+    """
+
+    folder: Path
+    path: str
+    manifest: Mapping[str, Any]
+    metrics: Mapping[str, float | None]
+    items: ItemScores
+    baselines: Mapping[str, ItemScores]
+    history: pd.DataFrame
+    problems: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.manifest["id"])
+
+    @property
+    def stage(self) -> str:
+        """The stage that the run was."""
+        return str(self.manifest["stage"])
+
+    @property
+    def arm(self) -> str:
+        """Every override except the seed, joined by commas."""
+        return str(self.manifest["arm"])
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.manifest["seed"])
+
+    @property
+    def budget(self) -> Mapping[str, Any]:
+        """What the run learned from: ``kind`` and the three amounts."""
+        return self.manifest.get("budget") or {}
+
+    @property
+    def comparable(self) -> Mapping[str, str | None]:
+        """Fingerprints of what must be equal for a fair comparison."""
+        return self.manifest.get("comparable") or {}
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Rows left out, by reason."""
+        return self.manifest["dropped"]  # type: ignore[no-any-return]  # validated when read
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why a metric is null."""
+        return self.manifest.get("reasons") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A job without a result: it failed, never ended, left no manifest, or one that is broken."""
+
+    path: str
+    arm: str
+    seed: int | None
+    status: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSet:
+    """What a folder holds: finished runs in the order of their paths, and the failed jobs."""
+
+    runs: tuple[RunRecord, ...] = ()
+    failed_jobs: tuple[FailedJob, ...] = field(default=())
+
+
+def load_runs(folder: Path) -> RunSet:
+    """Every run below ``folder``, at any depth.
+
+    A numbered job folder without a manifest counts as failed, and so does a job that ``sweep.json``
+    announces and that left no folder. Runs of stage ``report`` are not part of a comparison.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; type runs=FOLDER with a folder of runs")
+    runs: list[RunRecord] = []
+    failed: list[FailedJob] = []
+    for found in _find(folder):
+        if isinstance(found, FailedJob):
+            failed.append(found)
+            continue
+        loaded = _load(found, folder)
+        if isinstance(loaded, RunRecord):
+            runs.append(loaded)
+        elif loaded is not None:
+            failed.append(loaded)
+    return RunSet(tuple(runs), tuple(failed))
+
+
+def _find(root: Path) -> Iterator[Path | FailedJob]:
+    """Run folders and jobs without a manifest, in the natural order of their paths."""
+    for current, folders, files in os.walk(root):
+        here = Path(current)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
+        if MANIFEST in files:
+            folders.clear()
+            yield here
+        elif here.name.isdigit() and here != root and not _holds_manifest(here):
+            folders.clear()
+            yield _job_without_manifest(here, root)
+        if SWEEP in files:
+            yield from _never_started(here, root)
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    return (0, int(name), name) if name.isdigit() else (1, 0, name)
+
+
+def _holds_manifest(folder: Path) -> bool:
+    return next(folder.rglob(MANIFEST), None) is not None
+
+
+def _job_without_manifest(job: Path, root: Path) -> FailedJob:
+    jobs = _announced_jobs(job.parent)
+    number = int(job.name)
+    overrides = jobs[number] if number < len(jobs) else []
+    return _failed_job(job, root, overrides, "left no manifest: it ended before its run opened")
+
+
+def _never_started(sweep: Path, root: Path) -> Iterator[FailedJob]:
+    for number, overrides in enumerate(_announced_jobs(sweep)):
+        job = sweep / str(number)
+        if not job.exists():
+            yield _failed_job(job, root, overrides, "never started: the sweep ended before it")
+
+
+def _failed_job(job: Path, root: Path, overrides: list[str], error: str) -> FailedJob:
+    arm, seed = _arm_and_seed(overrides)
+    return FailedJob(_relative(job, root), arm, seed, "missing", error)
+
+
+def _announced_jobs(sweep: Path) -> list[list[str]]:
+    """The override lists of ``sweep.json``, empty lists where it has a number only."""
+    path = sweep / SWEEP
+    if not path.is_file():
+        return []
+    try:
+        announced = json.loads(path.read_text(encoding="utf-8"))
+        jobs = [[str(text) for text in overrides] for overrides in announced.get("jobs") or []]
+        missing = int(announced.get("num_jobs") or 0) - len(jobs)
+    except (ValueError, TypeError, AttributeError):
+        return []
+    return jobs + [[] for _ in range(missing)]
+
+
+def _arm_and_seed(overrides: list[str]) -> tuple[str, int | None]:
+    seed = None
+    kept = []
+    for override in overrides:
+        match = re.fullmatch(r"\+*seed=(-?\d+)", override)
+        if match:
+            seed = int(match[1])
+        else:
+            kept.append(override)
+    return ",".join(kept), seed
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _load(folder: Path, root: Path) -> RunRecord | FailedJob | None:
+    """The run, the failed job that it is, or nothing for a run that is no part of a comparison."""
+    path = _relative(folder, root)
+    try:
+        manifest = _read_manifest(folder)
+    except InputError as error:
+        return FailedJob(path, "", None, "unreadable", str(error))
+    if manifest["stage"] == "report":
+        return None
+    if manifest["status"] != "finished":
+        return _unfinished(path, manifest)
+    try:
+        items = _own_scores(folder / PREDICTIONS)
+        baselines = _scores_by_author(folder / BASELINES)
+    except (InputError, UnicodeDecodeError) as error:
+        return FailedJob(path, manifest["arm"], manifest["seed"], "unreadable", str(error))
+    if not items and not manifest["metrics"]:
+        return None
+    history, problems = _read_history(folder / HISTORY)
+    return RunRecord(
+        folder, path, manifest, manifest["metrics"], items, baselines, history, problems
+    )
+
+
+def _unfinished(path: str, manifest: Mapping[str, Any]) -> FailedJob:
+    error = manifest.get("error") or {
+        "running": "still running, or killed before it could say so",
+        "failed": "failed without an error text",
+    }.get(manifest["status"], "")
+    return FailedJob(path, manifest["arm"], manifest["seed"], manifest["status"], str(error))
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{MANIFEST} is not readable JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise InputError(f"{MANIFEST} holds {type(manifest).__name__}, not an object")
+    for key, kind in {**_REQUIRED, **_OPTIONAL}.items():
+        value = manifest.get(key)
+        is_absent = value is None and key in _OPTIONAL
+        if not (is_absent or isinstance(value, kind)):
+            raise InputError(f"{MANIFEST} has no valid {key!r}: {value!r}")
+    if manifest["status"] not in _STATUSES:
+        raise InputError(f"{MANIFEST} has the unknown status {manifest['status']!r}")
+    try:
+        manifest["metrics"] = {name: _finite(value) for name, value in manifest["metrics"].items()}
+    except TypeError as error:
+        raise InputError(f"{MANIFEST} has a metric that is {error}") from error
+    return manifest
+
+
+def _own_scores(path: Path) -> ItemScores:
+    """The scores of every row: one run's predictions have one author."""
+    return _mean_scores(read_jsonl(path), path) if path.is_file() else {}
+
+
+def _scores_by_author(path: Path) -> Mapping[str, ItemScores]:
+    if not path.is_file():
+        return {}
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for number, row in enumerate(read_jsonl(path), start=1):
+        if not isinstance(row, dict) or not isinstance(row.get("author"), str):
+            raise InputError(f"{path.name} row {number}: no author")
+        rows[row["author"]].append(row)
+    return {author: _mean_scores(iter(rows[author]), path) for author in sorted(rows)}
+
+
+def _mean_scores(rows: Iterator[dict[str, Any]], path: Path) -> ItemScores:
+    """Metric, question, score: the mean where a question has several answers, null where none."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for number, row in enumerate(rows, start=1):
+        try:
+            question, scores = row["id"], row["scores"]
+            for metric, value in scores.items():
+                values = found[metric].setdefault(question, [])
+                score = _finite(value)
+                if score is not None:
+                    values.append(score)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path.name} row {number}: no valid id and scores") from error
+    return {
+        metric: {
+            question: sum(values) / len(values) if values else None
+            for question, values in by_question.items()
+        }
+        for metric, by_question in found.items()
+    }
+
+
+def _finite(value: object) -> float | None:
+    """The number, or null where it is none or not finite.
+
+    Raises:
+        TypeError: It is neither a number nor null.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int | float):
+        raise TypeError(f"not a number: {value!r}")
+    return float(value) if math.isfinite(value) else None
+
+
+def _read_history(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    if not path.is_file():
+        return pd.DataFrame(), ()
+    try:
+        return pd.read_csv(path), ()
+    except (ValueError, pd.errors.ParserError) as error:
+        return pd.DataFrame(), (f"{path.name} could not be read: {error}",)
