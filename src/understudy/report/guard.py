@@ -1,0 +1,185 @@
+"""A fair comparison or none: what must be equal between two arms, and what was asked about.
+
+DESIGN.md section 4. Arms are compared seed by seed where they share seeds, because a model from
+scratch has another fingerprint for each. What an arm's name says it varies is what is asked about:
+arms that differ in ``model=`` ask about the base model (and its tokenizer), and nothing else.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from understudy.report.names import varying_keys
+from understudy.report.runs import RunRecord
+
+FIELDS: Mapping[str, str] = {
+    "prompts": "prompts",
+    "template": "template",
+    "base_model": "base model",
+    "tokenizer": "tokenizer",
+    "judge": "judge",
+    "questions": "evaluation set",
+    "decoding": "decoding",
+}
+"""What a run's ``comparable`` records, and how a reader calls it."""
+
+BUDGETS: Mapping[str, str] = {
+    "examples": "examples",
+    "supervised_tokens": "supervised tokens",
+    "steps": "optimizer steps",
+}
+"""The three amounts of a budget, and how a reader calls them."""
+
+ASKABLE = (*FIELDS, "budget")
+_TOKENS_TOLERANCE = 0.01
+_WITHIN_AN_ARM = ("template", "judge", "questions", "decoding")
+_ASKED_BY_KEY: Mapping[str, tuple[str, ...]] = {
+    "model": ("base_model", "tokenizer"),
+    "tokenizer": ("tokenizer",),
+    "prompt": ("template",),
+    "judge": ("judge",),
+    "questions": ("questions",),
+    "budget": ("budget",),
+    "num_examples": ("budget", "prompts"),
+    "max_steps": ("budget",),
+    "max_epochs": ("budget",),
+    "decoding": ("decoding",),
+    "temperature": ("decoding",),
+}
+_NOT_RECORDED = "not recorded"
+
+
+def asked_about(first: str, second: str) -> set[str]:
+    """The fields that two arms ask about, by the overrides in which they differ.
+
+    >>> sorted(asked_about("data=a,model=small", "data=a,model=large"))
+    ['base_model', 'tokenizer']
+    """
+    asked: set[str] = set()
+    for key in varying_keys([first, second]):
+        names = key.split(".")
+        for name in (names[0], names[-1]):
+            asked.update(_ASKED_BY_KEY.get(name, ()))
+    return asked
+
+
+def unfair(
+    first: Sequence[RunRecord], second: Sequence[RunRecord], ask: Sequence[str] = ()
+) -> list[str]:
+    """Why two arms must not be compared, one reason for each difference; empty when it is fair.
+
+    ``ask`` names differences that are the question, beyond those that the arms' overrides ask.
+
+    Raises:
+        ValueError: ``ask`` names something that is not compared.
+    """
+    unknown = sorted(set(ask) - set(ASKABLE))
+    if unknown:
+        raise ValueError(f"ask={unknown[0]}: choose among {', '.join(ASKABLE)}")
+    asked = {*ask, *asked_about(first[0].arm, second[0].arm)}
+    reasons = [
+        *_mixed(first),
+        *_mixed(second),
+        *(
+            reason
+            for field in FIELDS
+            if field not in asked
+            for reason in _differing(field, first, second)
+        ),
+    ]
+    if "budget" not in asked:
+        reasons += _differing_budget(first, second)
+    return list(dict.fromkeys(reasons))
+
+
+def agree(
+    first: Mapping[int, Any],
+    second: Mapping[int, Any],
+    same: Callable[[Any, Any], bool] = operator.eq,
+) -> bool:
+    """True when values are the same on the common seeds, or as sets where none is common."""
+    common = first.keys() & second.keys()
+    if common:
+        return all(same(first[seed], second[seed]) for seed in common)
+    return all(any(same(value, other) for other in second.values()) for value in first.values())
+
+
+def by_seed(runs: Sequence[RunRecord], field: str) -> dict[int, str]:
+    """A field of ``comparable`` for each seed, as text; null is "none"."""
+    return {run.seed: _text(run.comparable, field) for run in runs}
+
+
+def _text(comparable: Mapping[str, str | None], field: str) -> str:
+    if field not in comparable:
+        return "none" if field == "judge" else _NOT_RECORDED
+    value = comparable[field]
+    return "none" if value is None else str(value)
+
+
+def _mixed(runs: Sequence[RunRecord]) -> list[str]:
+    """Fields in which the runs of one arm differ among themselves."""
+    reasons = []
+    for field in _WITHIN_AN_ARM:
+        values = sorted(set(by_seed(runs, field).values()))
+        if len(values) > 1:
+            shown = " and ".join(map(_short, values))
+            reasons.append(f"{FIELDS[field]}: runs of one arm ({runs[0].arm}) differ: {shown}")
+    return reasons
+
+
+def _differing(field: str, first: Sequence[RunRecord], second: Sequence[RunRecord]) -> list[str]:
+    one, other = by_seed(first, field), by_seed(second, field)
+    if _NOT_RECORDED in (*one.values(), *other.values()):
+        return [f"{FIELDS[field]}: not recorded, so it cannot be shown to be the same"]
+    if agree(one, other):
+        return []
+    return [f"{FIELDS[field]}: {_values(one, other)} against {_values(other, one)}"]
+
+
+def _values(of: Mapping[int, str], against: Mapping[int, str]) -> str:
+    """The values that differ, each once."""
+    seeds = [seed for seed in sorted(of) if of[seed] != against.get(seed, "")]
+    return ", ".join(dict.fromkeys(_short(of[seed]) for seed in seeds))
+
+
+def _short(value: str) -> str:
+    is_hash = len(value) >= 32 and all(char in "0123456789abcdef" for char in value.lower())
+    return value[:12] if is_hash else value
+
+
+def _differing_budget(first: Sequence[RunRecord], second: Sequence[RunRecord]) -> list[str]:
+    kinds = {str(run.budget.get("kind") or _NOT_RECORDED) for run in (*first, *second)}
+    if len(kinds) > 1:
+        one, other = (_kind(runs) for runs in (first, second))
+        return [f"budget: held equal in {one} against {other}"]
+    kind = kinds.pop()
+    if kind not in BUDGETS:
+        return [f"budget: {kind}, so it cannot be shown to be the same"]
+    one_amount, other_amount = (
+        {run.seed: run.budget.get(kind) for run in runs} for runs in (first, second)
+    )
+    if agree(one_amount, other_amount, _equal_tokens if kind == "supervised_tokens" else _equal):
+        return []
+    return [f"budget: {_amounts(one_amount)} against {_amounts(other_amount)} {BUDGETS[kind]}"]
+
+
+def _kind(runs: Sequence[RunRecord]) -> str:
+    return ", ".join(sorted({str(run.budget.get("kind") or _NOT_RECORDED) for run in runs}))
+
+
+def _equal(one: float | None, other: float | None) -> bool:
+    return one is not None and one == other
+
+
+def _equal_tokens(one: float | None, other: float | None) -> bool:
+    """True within 1 %: whole examples cannot hit a token budget exactly."""
+    if one is None or other is None:
+        return False
+    return abs(one - other) <= _TOKENS_TOLERANCE * max(abs(one), abs(other))
+
+
+def _amounts(amounts: Mapping[int, float | None]) -> str:
+    shown = sorted({amount for amount in amounts.values() if amount is not None})
+    return ", ".join(f"{amount:,.0f}" for amount in shown) or _NOT_RECORDED

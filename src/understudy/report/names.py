@@ -1,0 +1,129 @@
+"""Short names of arms: the overrides in which the arms of one report differ.
+
+``data=lab_strong,experiment=quickstart`` and ``data=lab_weak,experiment=quickstart`` are called
+``lab_strong`` and ``lab_weak``; two files are called by the tails in which their paths differ.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+_OPENING = "([{"
+_CLOSING = ")]}"
+
+
+def split_overrides(arm: str) -> dict[str, str]:
+    """Key to value of each override in an arm's string; commas in brackets and quotes stay.
+
+    >>> split_overrides("data=mix,data.parts=[a,b]")
+    {'data': 'mix', 'data.parts': '[a,b]'}
+    """
+    overrides = {}
+    for part in _split(arm):
+        key, _, value = part.partition("=")
+        overrides[key.lstrip("+")] = value.strip("'\"")
+    return overrides
+
+
+def _split(arm: str) -> list[str]:
+    parts = [""]
+    depth, quote = 0, ""
+    for char in arm:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in _OPENING:
+            depth += 1
+        elif char in _CLOSING:
+            depth -= 1
+        if char == "," and depth <= 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part for part in parts if part]
+
+
+def varying_keys(arms: Sequence[str]) -> list[str]:
+    """The override keys whose values are not the same in all arms, in order of appearance."""
+    split = [split_overrides(arm) for arm in arms]
+    keys = dict.fromkeys(key for overrides in split for key in overrides)
+    return [key for key in keys if len({overrides.get(key) for overrides in split}) > 1]
+
+
+def display_names(arms: Sequence[str]) -> list[str]:
+    """A short name for each of the distinct ``arms``, all of them different.
+
+    A choice of a config group shows its value, a single value its key too, unless it is the only
+    thing that varies and is no bare number. An arm without a varying override is "default".
+    """
+    split = [split_overrides(arm) for arm in arms]
+    keys = varying_keys(arms) if len(arms) > 1 else _telling_keys(split)
+    shown = {key: _short_values([overrides.get(key) for overrides in split]) for key in keys}
+    names = []
+    for index in range(len(arms)):
+        parts = [
+            _part(key, shown[key][index], alone=len(keys) == 1)
+            for key in keys
+            if shown[key][index] is not None
+        ]
+        names.append(" ".join(parts) or "default")
+    return made_unique(
+        [
+            name if names.count(name) == 1 else arm or name
+            for name, arm in zip(names, arms, strict=True)
+        ]
+    )
+
+
+def _telling_keys(split: Sequence[dict[str, str]]) -> list[str]:
+    """What to call a lone arm by: its data."""
+    keys = [key for key in split[0] if key in ("data.path", "data")] if split else []
+    return sorted(keys, key=len)[-1:]
+
+
+def _part(key: str, value: str | None, *, alone: bool) -> str:
+    text = value or "''"
+    is_choice = "." not in key
+    is_bare = _is_number(text) or text.lower() in ("true", "false", "null", "''")
+    if is_choice and not is_bare:
+        return text
+    if alone and not is_bare:
+        return text
+    return f"{key.rpartition('.')[2]}={text}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _short_values(values: Sequence[str | None]) -> list[str | None]:
+    """Paths cut to the shortest tails that tell them apart; other values as they are."""
+    given = [value for value in values if value is not None]
+    if not any("/" in value for value in given):
+        return list(values)
+    parts = {value: value.rstrip("/").split("/") for value in given}
+    for length in range(1, max(map(len, parts.values())) + 1):
+        tails = {value: "/".join(parts[value][-length:]) for value in parts}
+        if len(set(tails.values())) == len(tails):
+            return [None if value is None else tails[value] for value in values]
+    return list(values)
+
+
+def made_unique(names: Sequence[str]) -> list[str]:
+    """The names, numbered where one occurs again.
+
+    >>> made_unique(["base", "base"])
+    ['base', 'base #2']
+    """
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return unique

@@ -1,0 +1,130 @@
+"""Unfair pairs are refused by name; what the arms ask about is allowed."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from understudy.report.guard import ASKABLE, asked_about, unfair
+from understudy.report.runs import RunRecord, load_runs
+
+AddRun = Callable[..., Path]
+Unfair = Callable[..., list[str]]
+
+
+@pytest.fixture
+def refusals(tmp_path: Path, add_run: AddRun) -> Unfair:
+    """The reasons against comparing the strong arm with one that differs as given."""
+
+    def run_of(name: str, **changes: object) -> Sequence[RunRecord]:
+        add_run(tmp_path / name, num_questions=1, **changes)
+        return load_runs(tmp_path / name).runs
+
+    def reasons(ask: Sequence[str] = (), **changes: object) -> list[str]:
+        return unfair(run_of("one"), run_of("other", **{"arm": "data=b", **changes}), ask)
+
+    return reasons
+
+
+def test_equal_arms_are_fair(refusals: Unfair) -> None:
+    assert refusals() == []
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("prompts", "prompts"), ("template", "template"), ("base_model", "base model"),
+        ("tokenizer", "tokenizer"), ("judge", "judge"), ("questions", "evaluation set"),
+        ("decoding", "decoding"),
+    ],
+)  # fmt: skip
+def test_each_field_is_guarded_and_can_be_asked_about(
+    refusals: Unfair, field: str, name: str
+) -> None:
+    (reason,) = refusals(comparable={field: "another"})
+    assert reason.startswith(f"{name}: ")
+    assert reason.endswith("against another")
+    assert refusals(comparable={field: "another"}, ask=(field,)) == []
+
+
+@pytest.mark.parametrize(
+    ("budget", "reasons"),
+    [
+        ({"examples": 7999}, ["budget: 8,000 against 7,999 examples"]),
+        ({"steps": 400}, []),
+        ({"supervised_tokens": 90_000}, []),
+        ({"kind": "steps"}, ["budget: held equal in examples against steps"]),
+        ({"kind": None}, ["budget: held equal in examples against not recorded"]),
+    ],
+)
+def test_only_the_chosen_budget_counts(
+    refusals: Unfair, budget: dict[str, object], reasons: list[str]
+) -> None:
+    assert refusals(budget=budget) == reasons
+    assert refusals(budget=budget, ask=("budget",)) == []
+
+
+@pytest.mark.parametrize(("tokens", "is_fair"), [(100_999, True), (101_200, False)])
+def test_token_budgets_may_differ_by_one_percent(
+    tmp_path: Path, add_run: AddRun, tokens: int, is_fair: bool
+) -> None:
+    runs = []
+    for amount in (100_000, tokens):
+        budget = {"kind": "supervised_tokens", "supervised_tokens": amount}
+        add_run(tmp_path / str(amount), num_questions=1, budget=budget)
+        runs.append(load_runs(tmp_path / str(amount)).runs)
+    one, other = runs
+    assert (unfair(one, other) == []) is is_fair
+
+
+def test_what_the_arms_vary_is_what_is_asked(refusals: Unfair) -> None:
+    arm = "data=lab_strong,experiment=quickstart,model=large"
+    assert refusals(arm=arm, comparable={"base_model": "large", "tokenizer": "other"}) == []
+    (reason,) = refusals(arm=arm, comparable={"base_model": "large", "template": "other"})
+    assert reason.startswith("template: ")
+
+
+@pytest.mark.parametrize(
+    ("arm", "asked"),
+    [
+        ("data=b", set()),
+        ("data=a,prompt=alpaca", {"template"}),
+        ("data=a,data.num_examples=10", {"budget", "prompts"}),
+        ("data=a,trainer.max_steps=10", {"budget"}),
+        ("data=a,model.path=x", {"base_model", "tokenizer"}),
+    ],
+)
+def test_override_keys_ask(arm: str, asked: set[str]) -> None:
+    assert asked_about("data=a", arm) == asked
+
+
+def test_fingerprints_that_go_with_the_seed_are_compared_seed_by_seed(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    for seed in (1, 2):
+        add_run(tmp_path / "a" / str(seed), num_questions=1, seed=seed)
+    add_run(tmp_path / "b" / "2", num_questions=1, seed=2)
+    one, other = (load_runs(tmp_path / name).runs for name in "ab")
+    assert unfair(one, other) == []
+
+
+def test_an_arm_whose_runs_differ_is_compared_with_nobody(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "a" / "1", num_questions=1)
+    add_run(tmp_path / "a" / "2", num_questions=1, seed=2, comparable={"template": "other"})
+    add_run(tmp_path / "b", num_questions=1)
+    reasons = unfair(load_runs(tmp_path / "a").runs, load_runs(tmp_path / "b").runs)
+    assert any("runs of one arm" in reason for reason in reasons)
+
+
+def test_unrecorded_fields_are_not_taken_for_equal(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0", num_questions=1)
+    (run,) = load_runs(tmp_path).runs
+    run.manifest["comparable"].pop("template")
+    (reason,) = unfair([run], [run])
+    assert reason.startswith("template: not recorded")
+
+
+def test_asking_about_nothing_known_is_refused(refusals: Unfair) -> None:
+    with pytest.raises(ValueError, match="ask=colour: choose among prompts"):
+        refusals(ask=("colour",))
+    assert "budget" in ASKABLE

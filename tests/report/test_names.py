@@ -1,0 +1,60 @@
+"""Arms are called by what differs between them, and never alike."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.report.names import display_names, split_overrides, varying_keys
+
+
+@pytest.mark.parametrize(
+    ("arms", "names"),
+    [
+        (["data=lab_strong,experiment=q", "data=lab_weak,experiment=q"],
+         ["lab_strong", "lab_weak"]),
+        (["data=j,data.path=/x/gpt4.json", "data=j,data.path=/x/gpt35.json"],
+         ["gpt4.json", "gpt35.json"]),
+        (["data.path=/a/gpt4/train.json", "data.path=/a/gpt35/train.json"],
+         ["gpt4/train.json", "gpt35/train.json"]),
+        (["data=a,model=s", "data=a,model=l", "data=b,model=s"], ["a s", "a l", "b s"]),
+        (["data=a,data.num_examples=100", "data=a,data.num_examples=200"],
+         ["num_examples=100", "num_examples=200"]),
+        (["", "data=weak"], ["default", "weak"]),
+        (["data=lab_strong"], ["lab_strong"]),
+        (["data=j,data.path=/x/gpt4.json,model=s"], ["gpt4.json"]),
+        ([""], ["default"]),
+        (["data.parts=[a,b],model=s", "data.parts=[a,c],model=s"], ["[a,b]", "[a,c]"]),
+        (["x.lr=1,y.lr=1", "x.lr=1,y.lr=2", "x.lr=2,y.lr=1"],
+         ["lr=1 lr=1", "lr=1 lr=2", "lr=2 lr=1"]),
+        (["a.p=1,b.p=2", "b.p=2,a.p=3"], ["p=1", "p=3"]),
+    ],
+)  # fmt: skip
+def test_names(arms: list[str], names: list[str]) -> None:
+    assert display_names(arms) == names
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["data", "data.path", "model", "a.lr", "b.lr"]),
+            st.sampled_from(["x", "1", "/p/x", "/q/x", "true"]),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda arm: tuple(sorted(arm.items())),
+    )
+)
+def test_distinct_arms_have_distinct_names(arms: list[dict[str, str]]) -> None:
+    strings = [",".join(f"{key}={value}" for key, value in arm.items()) for arm in arms]
+    names = display_names(strings)
+    assert len(set(names)) == len(names) == len(arms)
+    assert all(names)
+
+
+def test_commas_in_brackets_and_quotes_do_not_split() -> None:
+    arm = "a=[1,2],b='x,y',+c={d:1,e:2}"
+    assert split_overrides(arm) == {"a": "[1,2]", "b": "x,y", "c": "{d:1,e:2}"}
+
+
+def test_varying_keys_count_an_absent_override() -> None:
+    assert varying_keys(["data=a,model=s", "data=b,model=s,seedless=1"]) == ["data", "seedless"]
