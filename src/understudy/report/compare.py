@@ -1,0 +1,278 @@
+"""Compares arms: means with intervals, paired differences, and what refuses to be compared.
+
+The unit is the question. An arm's score on a question is its mean over the arm's seeds; intervals
+and p-values are over questions (metrics.intervals), so they say how sure the questions make a
+number, not how much training noise it carries: the spread over seeds stands beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from understudy.metrics.intervals import (
+    NUM_RESAMPLES,
+    SeedSpread,
+    holm,
+    mean_intervals,
+    paired_differences,
+    seed_spread,
+)
+from understudy.report.arms import (
+    Entry,
+    group_arms,
+    group_baselines,
+    score_matrix,
+    seed_differences,
+    seed_means,
+)
+from understudy.report.guard import unfair
+from understudy.report.labels import headline_metric
+from understudy.report.runs import FailedJob, RunRecord, RunSet
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A metric of one arm: mean and 95 % interval over ``n`` questions, and the values by seed.
+
+    A metric without item scores (a loss, a speed) has the mean over its runs, ``n`` runs and no
+    interval. What is null has a ``reason``.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str
+    by_seed: Mapping[int, float]
+    spread: SeedSpread
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An arm or a baseline with its metrics, in the order of their names."""
+
+    entry: Entry
+    metrics: Mapping[str, Summary]
+
+    @property
+    def name(self) -> str:
+        """The name that the report calls it by."""
+        return self.entry.name
+
+    def mean(self, metric: str | None) -> float | None:
+        """The metric's mean, null where it has none."""
+        summary = self.metrics.get(metric) if metric else None
+        return summary.mean if summary else None
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """``arm - against`` in one metric over the ``n`` questions that both have.
+
+    ``p`` is of the paired sign-flip test, ``p_holm`` corrected over the pairs of this metric.
+    """
+
+    arm: str
+    against: str
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    p: float | None
+    p_holm: float | None
+    reason: str
+    by_seed: Mapping[int, float]
+    spread: SeedSpread
+
+    @property
+    def is_clear(self) -> bool:
+        """True when interval and corrected p-value agree, and every seed has the mean's sign."""
+        if self.mean is None or self.low is None or self.high is None:
+            return False
+        is_sure = (self.low > 0 or self.high < 0) and self.is_corrected
+        return is_sure and all(value * self.mean > 0 for value in self.by_seed.values())
+
+    @property
+    def is_corrected(self) -> bool:
+        """True when the p-value stays below .05 after Holm's correction."""
+        return self.p_holm is not None and self.p_holm < 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Two arms that are not compared, and why."""
+
+    arm: str
+    against: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything a report says. ``arms`` are ranked by the headline metric, best first."""
+
+    arms: tuple[Row, ...]
+    baselines: tuple[Row, ...]
+    differences: tuple[Contrast, ...]
+    refused: tuple[Refusal, ...]
+    failed_jobs: tuple[FailedJob, ...]
+    superseded: tuple[RunRecord, ...] = ()
+    headline: str | None = None
+    metrics: tuple[str, ...] = field(default=())
+
+    def contrast(self, arm: str, against: str, metric: str) -> Contrast | None:
+        """The difference of two arms in the order in which they were compared, if they were."""
+        for contrast in self.differences:
+            if (contrast.arm, contrast.against, contrast.metric) == (arm, against, metric):
+                return contrast
+        return None
+
+
+def compare(
+    runs: RunSet, *, ask: Sequence[str] = (), num_resamples: int = NUM_RESAMPLES
+) -> Comparison:
+    """Groups runs by arm and compares every two arms that may be compared.
+
+    ``ask`` names differences that are the question, among :data:`understudy.report.guard.ASKABLE`,
+    beyond those that the arms' own overrides ask.
+
+    Raises:
+        ValueError: ``ask`` names something that is not compared.
+    """
+    arms, superseded = group_arms(runs.runs)
+    baselines = group_baselines(arms)
+    rows = _summarised([*arms, *baselines], num_resamples)
+    of_items = sorted({metric for entry in (*arms, *baselines) for metric in entry.metrics})
+    headline = headline_metric(of_items)
+    ranked = sorted(rows[: len(arms)], key=lambda row: _rank(row, headline))
+    fair, refused = _fair_pairs([row.entry for row in ranked], ask)
+    return Comparison(
+        arms=tuple(ranked),
+        baselines=tuple(rows[len(arms) :]),
+        differences=tuple(_contrasts(fair, of_items, num_resamples)),
+        refused=tuple(refused),
+        failed_jobs=runs.failed_jobs,
+        superseded=tuple(superseded),
+        headline=headline,
+        metrics=tuple(sorted({metric for row in rows for metric in row.metrics})),
+    )
+
+
+def _rank(row: Row, headline: str | None) -> tuple[bool, float, str]:
+    mean = row.mean(headline)
+    return mean is None, -(mean or 0.0), row.name
+
+
+def _fair_pairs(
+    arms: Sequence[Entry], ask: Sequence[str]
+) -> tuple[list[tuple[Entry, Entry]], list[Refusal]]:
+    fair, refused = [], []
+    for arm, against in combinations(arms, 2):
+        reasons = unfair(arm.runs, against.runs, ask)
+        if reasons:
+            refused.append(Refusal(arm.name, against.name, tuple(reasons)))
+        else:
+            fair.append((arm, against))
+    return fair, refused
+
+
+def _summarised(entries: Sequence[Entry], num_resamples: int) -> list[Row]:
+    """All metrics of all entries, from one matrix, so that equal items share their draws."""
+    columns = [(entry, metric) for entry in entries for metric in sorted(entry.metrics)]
+    scores = [entry.mean_scores(metric) for entry, metric in columns]
+    intervals = mean_intervals(score_matrix(scores), num_resamples=num_resamples) if scores else []
+    found: list[dict[str, Summary]] = [_run_metrics(entry) for entry in entries]
+    places = [place for place, entry in enumerate(entries) for _ in entry.metrics]
+    for place, (entry, metric), interval in zip(places, columns, intervals, strict=True):
+        by_seed = seed_means(entry, metric)
+        found[place][metric] = Summary(
+            interval.mean,
+            interval.low,
+            interval.high,
+            interval.n,
+            _reason(entry, metric, interval.reason),
+            by_seed,
+            seed_spread([*by_seed.values()]),
+        )
+    return [
+        Row(entry, dict(sorted(metrics.items())))
+        for entry, metrics in zip(entries, found, strict=True)
+    ]
+
+
+def _reason(entry: Entry, metric: str, reason: str) -> str:
+    """The run's own reason for a null, which says more than that no item has a score."""
+    if not reason or entry.is_baseline:
+        return reason
+    return next((run.reasons[metric] for run in entry.runs if metric in run.reasons), reason)
+
+
+def _run_metrics(entry: Entry) -> dict[str, Summary]:
+    """The metrics that an arm's runs recorded without item scores; baselines have none."""
+    if entry.is_baseline:
+        return {}
+    names = {metric for run in entry.runs for metric in run.metrics} - entry.metrics
+    summaries = {}
+    for metric in names:
+        given = {run.seed: run.metrics.get(metric) for run in entry.runs}
+        by_seed = {seed: value for seed, value in given.items() if value is not None}
+        mean = sum(by_seed.values()) / len(by_seed) if by_seed else None
+        reason = "no item scores: the mean over runs has no interval over items"
+        if mean is None:
+            reason = _reason(entry, metric, "undefined in every run")
+        spread = seed_spread([*by_seed.values()])
+        summaries[metric] = Summary(mean, None, None, len(by_seed), reason, by_seed, spread)
+    return summaries
+
+
+def _contrasts(
+    pairs: Sequence[tuple[Entry, Entry]], metrics: Iterable[str], num_resamples: int
+) -> list[Contrast]:
+    """Every pair in every ``eval/`` metric that both have, Holm-corrected within each metric."""
+    columns = [
+        (arm, against, metric)
+        for metric in metrics
+        for arm, against in pairs
+        if metric.startswith("eval/") and metric in arm.metrics and metric in against.metrics
+    ]
+    if not columns:
+        return []
+    scores = [arm.mean_scores(metric) for arm, _, metric in columns]
+    scores += [against.mean_scores(metric) for _, against, metric in columns]
+    matrix = score_matrix(scores)
+    found = paired_differences(
+        matrix[:, : len(columns)], matrix[:, len(columns) :], num_resamples=num_resamples
+    )
+    corrected = _holm_by_metric([metric for *_, metric in columns], [one.p_value for one in found])
+    contrasts = []
+    for (arm, against, metric), one, p_holm in zip(columns, found, corrected, strict=True):
+        by_seed = seed_differences(arm, against, metric)
+        contrasts.append(
+            Contrast(
+                arm.name,
+                against.name,
+                metric,
+                one.mean,
+                one.low,
+                one.high,
+                one.n,
+                one.p_value,
+                p_holm,
+                one.reason,
+                by_seed,
+                seed_spread([*by_seed.values()]),
+            )
+        )
+    return contrasts
+
+
+def _holm_by_metric(metrics: Sequence[str], p_values: Sequence[float | None]) -> list[float | None]:
+    corrected: list[float | None] = [None] * len(metrics)
+    for metric in dict.fromkeys(metrics):
+        places = [place for place, name in enumerate(metrics) if name == metric]
+        for place, value in zip(places, holm([p_values[place] for place in places]), strict=True):
+            corrected[place] = value
+    return corrected

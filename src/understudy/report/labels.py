@@ -1,0 +1,147 @@
+"""How a reader calls a metric, and which metrics stand first.
+
+``eval/lab_accuracy/count@t1`` is the part ``count`` of ``eval/lab_accuracy``, decoded as ``t1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_NAMES = {
+    "eval/lab_accuracy": "exact-answer accuracy",
+    "eval/lab_inherited_errors": "inherited errors",
+    "eval/rouge_l": "ROUGE-L",
+    "eval/rouge_1": "ROUGE-1",
+    "eval/rouge_2": "ROUGE-2",
+    "val/loss": "validation loss",
+    "train/tokens_per_second": "training tokens a second",
+}
+_DECODINGS = {"": "", "t1": "sampled at T = 1"}
+_HEADLINES = ("eval/lab_accuracy", "eval/rouge_l")
+MINUS = "\N{MINUS SIGN}"
+BUCKETS = ("0-2", "3-5", "6-10", ">10")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """A metric's name taken apart; ``part`` is "" for the whole, ``decoding`` "" for greedy."""
+
+    base: str
+    part: str = ""
+    decoding: str = ""
+
+
+def parse_metric(metric: str) -> MetricName:
+    """The parts of a metric's name, wherever its decoding stands.
+
+    >>> parse_metric("eval/rouge_l/>10@t1")
+    MetricName(base='eval/rouge_l', part='>10', decoding='t1')
+    """
+    kept, decoding = [], ""
+    for name in metric.split("/"):
+        text, _, suffix = name.partition("@")
+        kept.append(text)
+        decoding = suffix or decoding
+    return MetricName("/".join(kept[:2]), "/".join(kept[2:]), decoding)
+
+
+def metric_label(metric: str) -> str:
+    """The metric in a reader's words; an unknown one keeps its name.
+
+    >>> metric_label("eval/lab_accuracy@t1")
+    'exact-answer accuracy, sampled at T = 1'
+    """
+    name = parse_metric(metric)
+    label = _NAMES.get(name.base, name.base)
+    if name.part:
+        label = f"{label}, {name.part.replace('split:', '').replace('_', ' ')}"
+    decoding = _DECODINGS.get(name.decoding, name.decoding)
+    return f"{label}, {decoding}" if decoding else label
+
+
+def headline_metric(metrics: Iterable[str]) -> str | None:
+    """The metric that ranks arms: lab accuracy where there is one, else ROUGE-L, else none."""
+    known = set(metrics)
+    return next((metric for metric in _HEADLINES if metric in known), None)
+
+
+def main_metrics(metrics: Iterable[str]) -> list[str]:
+    """The ``eval/`` metrics over all questions (no family, split or bucket), the headline first."""
+    order = list(_NAMES)
+    whole = {metric for metric in metrics if _is_whole(metric)}
+
+    def rank(metric: str) -> tuple[int, bool, str]:
+        base = parse_metric(metric).base
+        place = order.index(base) if base in order else len(order)
+        return place, bool(parse_metric(metric).decoding), metric
+
+    headline = headline_metric(whole)
+    return sorted(whole, key=lambda metric: (metric != headline, rank(metric)))
+
+
+def _is_whole(metric: str) -> bool:
+    name = parse_metric(metric)
+    return name.base.startswith("eval/") and not name.part
+
+
+def parts_of(base: str, metrics: Iterable[str], decoding: str = "") -> dict[str, str]:
+    """Part to metric name of everything below ``base``, in the order given."""
+    found = {}
+    for metric in metrics:
+        name = parse_metric(metric)
+        if name.base == base and name.part and name.decoding == decoding:
+            found[name.part] = metric
+    return found
+
+
+def is_lab(metrics: Iterable[str]) -> bool:
+    """True when a metric of the lab is among them."""
+    return any(metric.startswith("eval/lab_") for metric in metrics)
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """A value for reading: three decimals below 1, without the zero; three digits above.
+
+    >>> number(0.25), number(0.0312, signed=True), number(12345.6), number(2.5), number(None)
+    ('.250', '+.031', '12,346', '2.50', '—')
+    """
+    if value is None:
+        return "—"
+    size = abs(value)
+    if round(size, 3) < 1:
+        text = f"{size:.3f}".removeprefix("0")
+    elif size < 100:
+        text = f"{size:.3g}" if size >= 10 else f"{size:.2f}"
+    else:
+        text = f"{size:,.0f}"
+    is_zero = not text.strip("0.,")
+    sign = "" if is_zero else MINUS if value < 0 else "+" if signed else ""
+    return sign + text
+
+
+def p_value(value: float | None) -> str:
+    """A p-value for reading.
+
+    >>> p_value(0.0002), p_value(0.04), p_value(None)
+    ('< .001', '.040', '—')
+    """
+    if value is None:
+        return "—"
+    return "< .001" if value < 0.001 else number(value)
+
+
+def spread(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """An interval for reading, "" where there is none.
+
+    >>> spread(0.22, 0.27)
+    '[.220, .270]'
+    """
+    if low is None or high is None:
+        return ""
+    return f"[{number(low, signed=signed)}, {number(high, signed=signed)}]"
+
+
+def difference_label(arm: str, against: str) -> str:
+    """How a difference of two arms is called."""
+    return f"{arm} {MINUS} {against}"

@@ -1,0 +1,190 @@
+"""Means, paired differences and baselines equal what the item scores say by hand."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import pytest
+
+from understudy.report.arms import group_arms, group_baselines, score_matrix
+from understudy.report.compare import Comparison, compare
+from understudy.report.runs import load_runs
+
+AddRun = Callable[..., Path]
+ACCURACY = "eval/lab_accuracy"
+
+
+def scores_of(folder: Path, metric: str = ACCURACY) -> dict[str, float]:
+    """A run's scores, straight from its rows."""
+    rows = map(json.loads, (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines())
+    return {row["id"]: row["scores"][metric] for row in rows if metric in row["scores"]}
+
+
+def set_scores(folder: Path, scores: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Gives a run other rows: question to scores."""
+    rows = [{"id": question, "scores": values} for question, values in scores.items()]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "predictions.jsonl").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def comparison(sweep: Path) -> Comparison:
+    """The comparison of three arms by two seeds."""
+    return compare(load_runs(sweep), num_resamples=500)
+
+
+def test_arms_are_ranked_by_the_headline(comparison: Comparison) -> None:
+    assert comparison.headline == ACCURACY
+    assert [row.name for row in comparison.arms] == ["lab_strong", "lab_medium", "lab_weak"]
+    assert [len(row.entry.runs) for row in comparison.arms] == [2, 2, 2]
+
+
+def test_a_mean_is_over_items_averaged_over_seeds(sweep: Path, comparison: Comparison) -> None:
+    summary = comparison.arms[0].metrics[ACCURACY]
+    one, two = scores_of(sweep / "0"), scores_of(sweep / "1")
+    assert summary.mean == pytest.approx(mean((one[q] + two[q]) / 2 for q in one))
+    assert summary.n == 70
+    assert summary.by_seed == pytest.approx({1: mean(one.values()), 2: mean(two.values())})
+    assert summary.spread.sd == pytest.approx(stdev([mean(one.values()), mean(two.values())]))
+    assert summary.low is not None
+    assert summary.high is not None
+    assert summary.low < mean(summary.by_seed.values()) < summary.high
+
+
+def test_differences_are_paired_over_common_items(tmp_path: Path, add_run: AddRun) -> None:
+    scores = {
+        "a": {"q1": 1.0, "q2": 0.5, "q3": 0.0},
+        "b": {"q2": 0.0, "q3": 0.0, "q4": 1.0},
+    }
+    for name, of in scores.items():
+        folder = add_run(tmp_path / name, arm=f"data={name}")
+        set_scores(folder, {question: {"eval/rouge_l": score} for question, score in of.items()})
+    (contrast,) = compare(load_runs(tmp_path), num_resamples=200).differences
+    assert (contrast.arm, contrast.against, contrast.n) == ("a", "b", 2)
+    assert contrast.mean == pytest.approx(0.25)
+    assert contrast.by_seed == pytest.approx({1: 0.25})
+
+
+def test_every_two_arms_are_compared_in_every_evaluation_metric(comparison: Comparison) -> None:
+    pairs = {(one.arm, one.against) for one in comparison.differences if one.metric == ACCURACY}
+    assert pairs == {
+        ("lab_strong", "lab_medium"), ("lab_strong", "lab_weak"), ("lab_medium", "lab_weak")
+    }  # fmt: skip
+    assert {one.metric for one in comparison.differences} == {
+        metric for metric in comparison.metrics if metric.startswith("eval/")
+    }
+    strong_weak = comparison.contrast("lab_strong", "lab_weak", ACCURACY)
+    assert strong_weak is not None
+    assert strong_weak.is_clear
+    assert strong_weak.p is not None
+    assert strong_weak.p_holm is not None
+    assert strong_weak.p <= strong_weak.p_holm < 0.05
+
+
+def test_holm_corrects_within_a_metric(tmp_path: Path, add_run: AddRun) -> None:
+    rng = np.random.default_rng(0)
+    for name, shift in (("a", 0.3), ("b", 0.1), ("c", 0.0)):
+        folder = add_run(tmp_path / name, arm=f"data={name}")
+        values = rng.random(40) + shift
+        set_scores(folder, {f"q{i}": {"eval/rouge_l": v} for i, v in enumerate(values.tolist())})
+    found = compare(load_runs(tmp_path), num_resamples=1000).differences
+    by_p = sorted((one.p or 0.0, one.p_holm or 0.0) for one in found)
+    expected, floor = [], 0.0
+    for factor, (p, _) in zip((3, 2, 1), by_p, strict=True):
+        floor = max(floor, min(1.0, factor * p))
+        expected.append(floor)
+    assert [p_holm for _, p_holm in by_p] == pytest.approx(expected)
+
+
+def test_metrics_of_runs_have_a_spread_and_no_interval(comparison: Comparison) -> None:
+    loss = comparison.arms[0].metrics["val/loss"]
+    assert loss.mean == pytest.approx(0.35)
+    assert (loss.low, loss.high, loss.n) == (None, None, 2)
+    assert loss.spread.sd == pytest.approx(stdev([0.3, 0.4]))
+    assert "no interval" in loss.reason
+    assert not any(one.metric == "val/loss" for one in comparison.differences)
+
+
+def test_an_undefined_metric_is_null_with_the_runs_reason(comparison: Comparison) -> None:
+    summary = comparison.arms[0].metrics["eval/undefined"]
+    assert (summary.mean, summary.low, summary.n) == (None, None, 0)
+    assert summary.reason == "the answers have no tokens"
+    contrast = comparison.contrast("lab_strong", "lab_weak", "eval/undefined")
+    assert contrast is not None
+    assert (contrast.mean, contrast.p, contrast.p_holm) == (None, None, None)
+    assert contrast.reason
+
+
+def test_without_evaluation_scores_nothing_ranks(tmp_path: Path, add_run: AddRun) -> None:
+    for name, loss in (("b", 0.1), ("a", 0.2)):
+        folder = add_run(tmp_path / name, arm=f"data={name}", metrics={"val/loss": loss})
+        (folder / "predictions.jsonl").unlink()
+        (folder / "baselines.jsonl").unlink()
+    found = compare(load_runs(tmp_path))
+    assert found.headline is None
+    assert [row.name for row in found.arms] == ["a", "b"]
+    assert found.differences == ()
+
+
+def test_equal_baselines_are_one_row_and_the_base_is_averaged_over_seeds(
+    comparison: Comparison,
+) -> None:
+    names = [row.name for row in comparison.baselines]
+    assert names == ["base", "teacher medium", "teacher strong", "teacher weak"]
+    base, medium, *_ = comparison.baselines
+    assert base.entry.seeds == (1, 2)
+    assert len(base.entry.runs) == 6
+    assert len(base.metrics[ACCURACY].by_seed) == 2
+    assert medium.entry.seeds == ()
+    assert len(medium.entry.tables) == 1
+    assert medium.metrics[ACCURACY].low is not None
+    assert "val/loss" not in base.metrics
+
+
+def test_bases_of_different_models_are_rows_of_their_own(tmp_path: Path, add_run: AddRun) -> None:
+    for name in ("small", "large"):
+        add_run(tmp_path / name, arm=f"model={name}", comparable={"base_model": name})
+    arms, _ = group_arms(load_runs(tmp_path).runs)
+    names = [entry.name for entry in group_baselines(arms)]
+    assert names == ["base of large", "base of small", "teacher strong"]
+
+
+def test_the_latest_run_of_an_arm_and_seed_counts(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0", id="old", started="2026-11-20T10:00:00.000+00:00")
+    add_run(tmp_path / "1", id="new", started="2026-11-21T10:00:00.000+00:00")
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert [run.id for run in found.arms[0].entry.runs] == ["new"]
+    assert [run.id for run in found.superseded] == ["old"]
+
+
+def test_another_stage_or_question_set_is_an_arm_of_its_own(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_run(tmp_path / "0")
+    add_run(tmp_path / "1", stage="evaluate")
+    add_run(tmp_path / "2", stage="evaluate", comparable={"questions": "others"})
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert sorted(row.name for row in found.arms) == [
+        "lab_strong (evaluate)", "lab_strong (evaluate) #2", "lab_strong (sft)"
+    ]  # fmt: skip
+    assert len(found.refused) == 2
+    assert all("evaluation set" in one.reasons[0] for one in found.refused)
+
+
+def test_refused_pairs_have_no_differences(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "a", arm="data=a")
+    add_run(tmp_path / "b", arm="data=b", quality=0.5, comparable={"template": "other"})
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    (refusal,) = found.refused
+    assert (refusal.arm, refusal.against) == ("a", "b")
+    assert found.differences == ()
+    asked = compare(load_runs(tmp_path), ask=("template",), num_resamples=50)
+    assert asked.refused == ()
+    assert asked.differences
+
+
+def test_the_matrix_has_a_row_for_each_question_of_any_column() -> None:
+    matrix = score_matrix([{"b": 1.0, "a": 0.5}, {"c": 0.25}])
+    np.testing.assert_array_equal(matrix, [[0.5, np.nan], [1.0, np.nan], [np.nan, 0.25]])
