@@ -1,0 +1,391 @@
+"""The report's page: what was found, each finding with its figure and its table.
+
+Order: what to doubt first (failed jobs, refused comparisons), then the result, the differences,
+the parts, the training, what was held equal, answers to read, and where every number comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from understudy.pages.figures import (
+    Dot,
+    PartDots,
+    bucket_figure,
+    difference_figure,
+    interval_figure,
+    loss_figure,
+    parts_figure,
+)
+from understudy.pages.page import Block, Cell, Chart, Examples, Folded, Notice, Page, Section, Table
+from understudy.pages.page import Text as Words
+from understudy.report import curves, held
+from understudy.report.compare import Comparison, Contrast, Row, Summary
+from understudy.report.examples import draw_examples
+from understudy.report.findings import (
+    capital,
+    differences_title,
+    held_title,
+    lead,
+    parts_title,
+    result_title,
+)
+from understudy.report.labels import (
+    BUCKETS,
+    difference_label,
+    is_lab,
+    main_metrics,
+    metric_label,
+    number,
+    p_value,
+    parts_of,
+    spread,
+)
+
+_LAB_NOTE = "Lab results: a closed world with known answers, not the paper's numbers."
+_MAX_COLUMNS = 4
+_MAX_ROWS_DRAWN = 24
+
+
+def report_page(comparison: Comparison, *, title: str, source: str, num_examples: int) -> Page:
+    """The page of a comparison; ``source`` names the folder that was read."""
+    sections = [
+        *(_result(comparison) if comparison.arms else []),
+        *(_differences(comparison) if len(comparison.arms) > 1 else []),
+        *_families(comparison),
+        *_buckets(comparison),
+        *_losses(comparison),
+        *(_held(comparison) if comparison.arms else []),
+        *_examples(comparison, num_examples),
+        *(_everything(comparison) if comparison.arms else []),
+    ]
+    return Page(
+        title=title,
+        subtitle=_subtitle(comparison, source),
+        lead=lead(comparison),
+        notices=_notices(comparison),
+        sections=sections,
+        footer=f"Made by Understudy from the run folders below {source}; nothing else was read.",
+    )
+
+
+def _subtitle(comparison: Comparison, source: str) -> str:
+    runs = [run for row in comparison.arms for run in row.entry.runs]
+    bases = sorted({str(run.manifest.get("base_model") or "unnamed") for run in runs})
+    parts = [
+        _count(len(comparison.arms), "arm"),
+        _count(len(runs), "finished run"),
+        f"base model {', '.join(bases)}" if bases else "",
+        f"read from {source}",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _count(number_of: int, noun: str) -> str:
+    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
+
+
+def _notices(comparison: Comparison) -> list[Notice]:
+    notices = []
+    failed = comparison.failed_jobs
+    if failed:
+        lines = [
+            f"{job.path}: {job.arm or 'arm unknown'}"
+            + (f", seed {job.seed}" if job.seed is not None else "")
+            + f" — {job.status}: {job.error}"
+            for job in failed
+        ]
+        title = f"{_count(len(failed), 'job')} without a result"
+        notices.append(Notice(f"{title}: the numbers below do not include them", lines))
+    if comparison.refused:
+        lines = [
+            f"{pair.arm} against {pair.against}: they differ in {'; '.join(pair.reasons)}"
+            for pair in comparison.refused
+        ]
+        title = f"{_count(len(comparison.refused), 'comparison')} refused as unfair"
+        notices.append(Notice(title, lines))
+    if is_lab(comparison.metrics):
+        notices.append(Notice("The lab's, not the paper's", [_LAB_NOTE], tone="note"))
+    return notices
+
+
+def _series(comparison: Comparison) -> list[tuple[Row, int]]:
+    """Arms numbered from 0 up, then baselines from -1 down, as pages.theme colours them."""
+    return [
+        *((row, number) for number, row in enumerate(comparison.arms)),
+        *((row, -1 - place) for place, row in enumerate(comparison.baselines)),
+    ]
+
+
+def _dot(row: Row, metric: str, series: int) -> Dot | None:
+    summary = row.metrics.get(metric)
+    if summary is None or summary.mean is None:
+        return None
+    text = number(summary.mean)
+    by_seed = summary.by_seed if series >= 0 else {}
+    return Dot(row.name, summary.mean, summary.low, summary.high, summary.n, series, by_seed, text)
+
+
+def _result(comparison: Comparison) -> list[Section]:
+    blocks: list[Block] = []
+    headline = comparison.headline
+    if headline:
+        label = metric_label(headline)
+        found = [_dot(row, headline, series) for row, series in _series(comparison)]
+        dots = [dot for dot in found if dot][:_MAX_ROWS_DRAWN]
+        alt = "; ".join(f"{dot.name} {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
+        caption = (
+            f"Mean {label} with its 95 % interval over questions (percentile bootstrap of scores "
+            "averaged over seeds). Ticks below a dot are single seeds; grey rows are baselines."
+        )
+        if dots:
+            blocks.append(Chart(interval_figure(dots, label), caption, f"{label} by arm: {alt}"))
+    blocks.append(_result_table(comparison))
+    return [Section("result", "Result", result_title(comparison), blocks)]
+
+
+def _result_table(comparison: Comparison) -> Table:
+    metrics = main_metrics(comparison.metrics)[:_MAX_COLUMNS]
+    headline = comparison.headline
+    rows = []
+    for row, series in _series(comparison):
+        summary = row.metrics.get(headline) if headline else None
+        rows.append(
+            [
+                Cell(row.name, "baseline" if series < 0 else "", series),
+                *(
+                    _summary_cell(row.metrics.get(metric), summary.n if summary else None)
+                    for metric in metrics
+                ),
+                Cell(f"{summary.n:,}" if summary else "—"),
+                _seeds_cell(row, summary),
+                Cell("—" if series < 0 else held.dropped_text(row)),
+            ]
+        )
+    caption = (
+        "Means with 95 % intervals over questions; n counts them where a cell does not say its "
+        "own. Single seeds are the first metric in single runs, a spread that no interval covers."
+    )
+    header = ["Arm", *map(metric_label, metrics), "n", "Single seeds", "Rows dropped"]
+    return Table(caption, header, rows)
+
+
+def _summary_cell(summary: Summary | None, n: int | None = None) -> Cell:
+    """A mean over its interval; its own n too where that is not the ``n`` of the row."""
+    if summary is None:
+        return Cell("—", "not measured")
+    if summary.mean is None:
+        return Cell("null", summary.reason)
+    interval = spread(summary.low, summary.high)
+    return Cell(number(summary.mean), interval if n in (None, summary.n) else
+                f"{interval} n {summary.n:,}")  # fmt: skip
+
+
+def _seeds_cell(row: Row, summary: Summary | None) -> Cell:
+    if summary is None or not row.entry.seeds:
+        return Cell("—")
+    values = ", ".join(number(value) for value in summary.by_seed.values())
+    sd = f"sd {number(summary.spread.sd)}" if summary.spread.sd is not None else "one seed"
+    return Cell(values or "—", sd)
+
+
+def _differences(comparison: Comparison) -> list[Section]:
+    headline = comparison.headline
+    pairs = [one for one in comparison.differences if one.metric == headline]
+    blocks: list[Block] = []
+    if headline and pairs:
+        label = metric_label(headline)
+        dots = [
+            Dot(difference_label(one.arm, one.against), one.mean, one.low, one.high, one.n, -1,
+                one.by_seed, number(one.mean, signed=True))
+            for one in pairs if one.mean is not None
+        ][:_MAX_ROWS_DRAWN]  # fmt: skip
+        caption = (
+            f"Paired differences in {label}, question by question, with 95 % intervals; the dotted "
+            "line is no difference, ticks are single seeds."
+        )
+        alt = "; ".join(f"{dot.name}: {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
+        if dots:
+            chart = Chart(difference_figure(dots, "difference"), caption, alt)
+            blocks.append(chart)
+        blocks.append(_differences_table(pairs, f"Every two arms in {label}."))
+    blocks += _refusals(comparison)
+    others = [
+        one
+        for metric in main_metrics(comparison.metrics)
+        for one in comparison.differences
+        if one.metric == metric != headline
+    ]
+    if others:
+        table = _differences_table(others, "Every two arms in the other metrics.")
+        blocks.append(Folded("Differences in the other metrics", [table]))
+    return [Section("differences", "Differences", differences_title(comparison), blocks)]
+
+
+def _differences_table(contrasts: Sequence[Contrast], caption: str) -> Table:
+    has_many = len({one.metric for one in contrasts}) > 1
+    rows = []
+    for one in contrasts:
+        metric = [Cell(metric_label(one.metric))] if has_many else []
+        values = ", ".join(number(value, signed=True) for value in one.by_seed.values())
+        rows.append(
+            [
+                Cell(difference_label(one.arm, one.against)),
+                *metric,
+                Cell(number(one.mean, signed=True),
+                     spread(one.low, one.high, signed=True) or one.reason),
+                Cell(f"{one.n:,}"),
+                Cell(p_value(one.p)),
+                Cell(p_value(one.p_holm)),
+                Cell(values or "—"),
+            ]
+        )  # fmt: skip
+    header = ["Pair", *(["Metric"] if has_many else []),
+              "Difference", "n", "p", "p (Holm)", "Single seeds"]  # fmt: skip
+    note = (
+        "Over the n questions that both have; p is of the paired sign-flip test, Holm's correction "
+        "is over the pairs of one metric."
+    )
+    return Table(f"{caption} {note}", header, rows, texts=2 if has_many else 1)
+
+
+def _refusals(comparison: Comparison) -> list[Block]:
+    if not comparison.refused:
+        return []
+    rows = [
+        [Cell(pair.arm), Cell(pair.against), Cell("; ".join(pair.reasons))]
+        for pair in comparison.refused
+    ]
+    return [Table("Refused: these arms differ in more than what they ask about.",
+                  ["Arm", "Against", "What differs"], rows, texts=3)]  # fmt: skip
+
+
+def _part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartDots]:
+    series = []
+    for row, place in _series(comparison):
+        found = {part: _dot(row, metric, place) for part, metric in parts.items()}
+        dots = {part.replace("_", " "): dot for part, dot in found.items() if dot}
+        if dots:
+            series.append(PartDots(row.name, place, dots))
+    return series
+
+
+def _parts_table(comparison: Comparison, parts: Mapping[str, str], what: str) -> Folded:
+    rows = []
+    for part, metric in parts.items():
+        counts = [row.metrics[metric].n for row, _ in _series(comparison) if metric in row.metrics]
+        cells = [_summary_cell(row.metrics.get(metric)) for row, _ in _series(comparison)]
+        rows.append([Cell(part.replace("_", " ")), Cell(f"{max(counts, default=0):,}"), *cells])
+    header = ["Part", "n", *(row.name for row, _ in _series(comparison))]
+    table = Table(f"{capital(what)}, mean and 95 % interval over questions.", header, rows)
+    return Folded("The same as a table", [table])
+
+
+def _families(comparison: Comparison) -> list[Section]:
+    parts = parts_of("eval/lab_accuracy", comparison.metrics)
+    families = {part: name for part, name in parts.items() if not part.startswith("split:")}
+    splits = {
+        part.removeprefix("split:"): name
+        for part, name in parts.items()
+        if part.startswith("split:")
+    }
+    sections = []
+    for key, short, found, what in (
+        ("families", "Families", families, "exact-answer accuracy by task family"),
+        ("splits", "Splits", splits, "exact-answer accuracy by test split"),
+    ):
+        series = _part_series(comparison, found)
+        if not series or not comparison.arms:
+            continue
+        names = [part.replace("_", " ") for part in found]
+        chart = Chart(
+            parts_figure(series, names, "exact-answer accuracy"),
+            f"{capital(what)}, mean and 95 % interval over questions; grey are baselines.",
+            f"{what}; the table below holds the numbers",
+        )
+        title = parts_title(comparison, found, what)
+        sections.append(Section(key, short, title, [chart, _parts_table(comparison, found, what)]))
+    return sections
+
+
+def _buckets(comparison: Comparison) -> list[Section]:
+    found = parts_of("eval/rouge_l", comparison.metrics)
+    parts = {bucket: found[bucket] for bucket in BUCKETS if bucket in found}
+    series = _part_series(comparison, parts)
+    if not series or not comparison.arms:
+        return []
+    counts = {
+        part: max(row.metrics[name].n for row, _ in _series(comparison) if name in row.metrics)
+        for part, name in parts.items()
+    }
+    chart = Chart(
+        bucket_figure(series, counts, "ROUGE-L", "words in the reference"),
+        "ROUGE-L (F) by the reference's length in words, the paper's buckets; an empty bucket has "
+        "no point.",
+        "ROUGE-L by reference length; the table below holds the numbers",
+    )
+    title = parts_title(comparison, parts, "ROUGE-L by reference length")
+    table = _parts_table(comparison, parts, "ROUGE-L by reference length in words")
+    return [Section("buckets", "Lengths", title, [chart, table])]
+
+
+def _losses(comparison: Comparison) -> list[Section]:
+    x = curves.x_axis(comparison.arms)
+    train = curves.loss_curves(comparison.arms, curves.TRAIN, x)
+    val = curves.loss_curves(comparison.arms, curves.VAL, x)
+    if not train and not val:
+        return []
+    title = "optimizer step" if x == "step" else "supervised tokens"
+    caption = (
+        "Training and validation loss, a line a seed. Each arm's validation loss is on its own "
+        "teacher's answers, so it shows whether training converged and never ranks arms."
+    )
+    ends = "; ".join(f"{one.name} seed {one.seed} ends at {number(one.y[-1])}" for one in val)
+    chart = Chart(loss_figure(train, val, title), caption, f"Loss curves. {ends}")
+    return [Section("training", "Training", _loss_title(comparison), [chart])]
+
+
+def _loss_title(comparison: Comparison) -> str:
+    ends = [f"{row.name} {number(mean)}" for row in comparison.arms
+            if (mean := row.mean("val/loss")) is not None]  # fmt: skip
+    text = f" at {', '.join(ends)}" if ends else ""
+    return f"Validation losses end{text}; they are on different answers and rank nobody"
+
+
+def _held(comparison: Comparison) -> list[Section]:
+    blocks: list[Block] = [
+        held.budget_table(comparison),
+        held.comparable_table(comparison),
+        held.dropped_table(comparison),
+    ]
+    return [Section("fairness", "Held equal", held_title(comparison), blocks)]
+
+
+def _examples(comparison: Comparison, num_examples: int) -> list[Section]:
+    drawn = draw_examples(comparison, num_examples)
+    if not drawn:
+        return []
+    note = (
+        "Drawn by a hash of their ids and balanced over tasks, not chosen. Answers of each arm's "
+        "first seed; open a question to see them side by side."
+    )
+    title = f"{len(drawn)} questions with every arm's answer"
+    return [Section("examples", "Examples", title, [Words(note, is_muted=True), Examples(drawn)])]
+
+
+def _everything(comparison: Comparison) -> list[Section]:
+    rows = [
+        [Cell(metric), *(_summary_cell(row.metrics.get(metric)) for row, _ in _series(comparison))]
+        for metric in comparison.metrics
+    ]
+    header = ["Metric", *(row.name for row, _ in _series(comparison))]
+    caption = (
+        "Every metric: mean and 95 % interval over questions; metrics without item scores (losses, "
+        "speeds) have the mean over runs."
+    )
+    blocks: list[Block] = [
+        Folded("Every metric of every arm and baseline", [Table(caption, header, rows)]),
+        Folded("The runs", [held.runs_table(comparison)]),
+        Folded("How the numbers are made", [Words(text) for text in held.METHOD]),
+    ]
+    return [Section("all", "All numbers", "Where every number comes from", blocks)]
