@@ -81,3 +81,15 @@ def test_the_lead_skips_refused_pairs_and_says_one_seed(tmp_path: Path, add_run:
     text = lead(compare(load_runs(tmp_path), num_resamples=500))
     assert text.startswith("a leads c by .")
     assert "One seed an arm" in text
+
+
+def test_the_lead_of_many_arms_names_the_ends(tmp_path: Path, add_run: AddRun) -> None:
+    for number in range(7):
+        quality = 0.95 - 0.1 * number
+        add_run(tmp_path / str(number), arm=f"data=arm{number}", quality=quality)
+    found = compare(load_runs(tmp_path), num_resamples=2000)
+    best, second, *_, last = (row.name for row in found.arms)
+    text = lead(found)
+    assert text.count(best) == 2
+    assert second in text
+    assert f"{best} leads {last} by ." in text

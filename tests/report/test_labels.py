@@ -32,7 +32,7 @@ def test_metric_names(metric: str, name: MetricName) -> None:
 
 def test_labels() -> None:
     assert metric_label("eval/lab_accuracy/split:unseen_length@t1") == (
-        "exact-answer accuracy, unseen length, sampled at T = 1"
+        "exact-answer accuracy, unseen length, sampled at T=1"
     )
     assert metric_label("eval/new") == "eval/new"
 

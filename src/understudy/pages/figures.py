@@ -146,8 +146,10 @@ def _hover(dot: Dot) -> str:
 
 
 def label_text(name: str, width: int = _LABEL_WIDTH) -> str:
-    """A name as a figure's label: escaped, wrapped, cut after three lines."""
-    lines = textwrap.wrap(name, width, break_long_words=True, max_lines=3, placeholder=" …")
+    """A name as a figure's label: escaped, on at most two lines, a long one cut in its middle."""
+    if len(name) > 2 * width - width // 4:
+        name = f"{name[:width]}…{name[-(width // 2) :]}"
+    lines = textwrap.wrap(name, width, break_long_words=True)
     return "<br>".join(html.escape(line, quote=False) for line in lines) or "—"
 
 

@@ -27,10 +27,12 @@ def lead(comparison: Comparison) -> str:
         return f"{capital(metric_label(headline))} is undefined in every arm: {reason}."
     if len(scored) == 1:
         return f"{_alone(scored[0], headline)} There is no second arm to compare it with."
-    phrases = [contrast_phrase(contrast) for contrast in _chain(comparison, scored, headline)]
-    if not phrases:
+    told = _chain(comparison, scored, headline)
+    if not told:
         return "No two arms may be compared: what they differ in is listed below."
-    text = "; ".join(phrases[:_MAX_PHRASES])
+    if len(told) > _MAX_PHRASES:
+        told = _ends(comparison, told[0].arm, headline)
+    text = "; ".join(map(contrast_phrase, told))
     return f"{text}. {_unit(comparison, scored, headline)}"
 
 
@@ -45,6 +47,12 @@ def _chain(comparison: Comparison, rows: Sequence[Row], metric: str) -> list[Con
         if nearest is not None:
             found.append(nearest)
     return found
+
+
+def _ends(comparison: Comparison, best: str, metric: str) -> list[Contrast]:
+    """The best arm against the nearest and the furthest that it may be compared with."""
+    of_best = [one for one in comparison.differences if one.arm == best and one.metric == metric]
+    return [of_best[0], of_best[-1]]
 
 
 def _alone(row: Row, headline: str) -> str:

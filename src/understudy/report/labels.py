@@ -17,7 +17,7 @@ _NAMES = {
     "val/loss": "validation loss",
     "train/tokens_per_second": "training tokens a second",
 }
-_DECODINGS = {"": "", "t1": "sampled at T = 1"}
+_DECODINGS = {"": "", "t1": "sampled at T=1"}
 _HEADLINES = ("eval/lab_accuracy", "eval/rouge_l")
 MINUS = "\N{MINUS SIGN}"
 BUCKETS = ("0-2", "3-5", "6-10", ">10")
@@ -50,7 +50,7 @@ def metric_label(metric: str) -> str:
     """The metric in a reader's words; an unknown one keeps its name.
 
     >>> metric_label("eval/lab_accuracy@t1")
-    'exact-answer accuracy, sampled at T = 1'
+    'exact-answer accuracy, sampled at T=1'
     """
     name = parse_metric(metric)
     label = _NAMES.get(name.base, name.base)

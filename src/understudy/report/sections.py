@@ -44,7 +44,7 @@ from understudy.report.labels import (
 
 _LAB_NOTE = "Lab results: a closed world with known answers, not the paper's numbers."
 _MAX_COLUMNS = 4
-_MAX_ROWS_DRAWN = 24
+_MAX_ROWS_DRAWN = 30
 
 
 def report_page(comparison: Comparison, *, title: str, source: str, num_examples: int) -> Page:
@@ -138,10 +138,18 @@ def _result(comparison: Comparison) -> list[Section]:
             f"Mean {label} with its 95 % interval over questions (percentile bootstrap of scores "
             "averaged over seeds). Ticks below a dot are single seeds; grey rows are baselines."
         )
+        caption += _not_drawn(len(found))
         if dots:
             blocks.append(Chart(interval_figure(dots, label), caption, f"{label} by arm: {alt}"))
     blocks.append(_result_table(comparison))
     return [Section("result", "Result", result_title(comparison), blocks)]
+
+
+def _not_drawn(count: int) -> str:
+    """What a caption adds when a figure has not room for all rows."""
+    if count <= _MAX_ROWS_DRAWN:
+        return ""
+    return f" The first {_MAX_ROWS_DRAWN} of {count}; the table below has all."
 
 
 def _result_table(comparison: Comparison) -> Table:
@@ -204,6 +212,7 @@ def _differences(comparison: Comparison) -> list[Section]:
             f"Paired differences in {label}, question by question, with 95 % intervals; the dotted "
             "line is no difference, ticks are single seeds."
         )
+        caption += _not_drawn(len(pairs))
         alt = "; ".join(f"{dot.name}: {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
         if dots:
             chart = Chart(difference_figure(dots, "difference"), caption, alt)
