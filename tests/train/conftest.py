@@ -13,6 +13,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from understudy.data.arm import PreparedArm
@@ -60,6 +61,18 @@ def _arm_of(train: Sequence[Row], val: Sequence[Row] = ()) -> PreparedArm:
     )
 
 
+def _padded(rows: Sequence[Row]) -> dict[str, Tensor]:
+    width = max(len(prompt) + len(response) for prompt, response in rows)
+    input_ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    attention_mask, labels = torch.zeros_like(input_ids), torch.full_like(input_ids, -100)
+    for i, (prompt, response) in enumerate(rows):
+        size = len(prompt) + len(response)
+        input_ids[i, :size] = torch.tensor([*prompt, *response])
+        attention_mask[i, :size] = 1
+        labels[i, len(prompt) : size] = torch.tensor(response)
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+
+
 def _recipe_of(**changes: object) -> Recipe:
     settings: dict[str, object] = {
         "optimizer": functools.partial(torch.optim.AdamW, lr=1e-2),
@@ -90,6 +103,12 @@ def arm_of() -> Callable[..., PreparedArm]:
 def recipe_of() -> Callable[..., Recipe]:
     """``recipe_of(**changes)``: AdamW at a constant 1e-2, 4 steps of 8 examples on the CPU."""
     return _recipe_of
+
+
+@pytest.fixture(scope="session")
+def padded() -> Callable[[Sequence[Row]], dict[str, Tensor]]:
+    """Rows as transformers trains on them: padded on the right, prompts without labels."""
+    return _padded
 
 
 Train = Callable[..., FitResult]

@@ -25,19 +25,7 @@ from understudy.train.likelihood import (
 )
 
 Rows = list[tuple[list[int], list[int]]]
-
-
-def padded(rows: Rows) -> dict[str, Tensor]:
-    """The rows as transformers trains on them: padded on the right, prompts without labels."""
-    width = max(len(prompt) + len(response) for prompt, response in rows)
-    input_ids = torch.zeros(len(rows), width, dtype=torch.int64)
-    attention_mask, labels = torch.zeros_like(input_ids), torch.full_like(input_ids, -100)
-    for i, (prompt, response) in enumerate(rows):
-        size = len(prompt) + len(response)
-        input_ids[i, :size] = torch.tensor([*prompt, *response])
-        attention_mask[i, :size] = 1
-        labels[i, len(prompt) : size] = torch.tensor(response)
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+Padded = Callable[[Rows], dict[str, Tensor]]
 
 
 def flattened(arm: PreparedArm) -> MicroBatch:
@@ -56,6 +44,7 @@ def test_loss_and_gradients_equal_those_of_transformers(
     make_policy: Callable[..., PreTrainedModel],
     random_rows: Callable[..., Rows],
     arm_of: Callable[..., PreparedArm],
+    padded: Padded,
 ) -> None:
     """Ours on one flattened row, theirs on padded rows with sdpa and a mask."""
     rows = random_rows(7)
@@ -109,6 +98,7 @@ def test_heads_that_are_not_one_linear_layer_are_found_out(
     make: Callable[[], PreTrainedModel],
     random_rows: Callable[..., Rows],
     arm_of: Callable[..., PreparedArm],
+    padded: Padded,
 ) -> None:
     """Their loss comes from the model's own logits, though a cap hardly bends small ones."""
     torch.manual_seed(0)

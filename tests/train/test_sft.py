@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    get_cosine_schedule_with_warmup,
+)
 
 from understudy.data.arm import PreparedArm
 from understudy.train.recipe import FitResult
@@ -100,6 +105,32 @@ def test_gradients_do_not_depend_on_the_micro_batches(
     largest = max(float(grad.abs().max()) for grad in found[0])
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], rtol=1e-5, atol=1e-6 * largest)
+
+
+def test_training_equals_a_plain_loop_over_padded_batches(
+    make_policy: Callable[..., PreTrainedModel],
+    random_rows: Callable[..., Rows],
+    arm_of: Callable[..., PreparedArm],
+    padded: Callable[[Rows], dict[str, Tensor]],
+    train: Train,
+) -> None:
+    """Five steps of AdamW with decay, warm-up, cosine and clipping, by transformers and by hand."""
+    rows = random_rows(8)
+    ours, theirs = make_policy("llama"), make_policy("llama", attention="sdpa")
+    optimizer = functools.partial(torch.optim.AdamW, lr=1e-2, weight_decay=0.1)
+    schedule = Schedule("cosine", warmup_steps=1)
+    changes = {"micro_batch_tokens": 30, "max_steps": 5, "gradient_clip_norm": 0.5}
+    train(ours, arm_of(rows), optimizer=optimizer, schedule=schedule, **changes)
+    by_hand = optimizer(parameter_groups(theirs))
+    rates = get_cosine_schedule_with_warmup(by_hand, 1, 5)
+    for _ in range(5):
+        by_hand.zero_grad()
+        theirs(**padded(rows)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        by_hand.step()
+        rates.step()
+    for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-5)
 
 
 def test_every_weight_moves_and_a_small_set_is_memorised(
