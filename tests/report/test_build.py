@@ -147,6 +147,8 @@ def test_an_empty_folder_has_a_report_and_a_missing_one_has_none(tmp_path: Path)
     report = build_report(tmp_path / "runs", tmp_path / "out")
     assert strict(report.json)["arms"] == []
     assert "No run finished" in text_of(report)
+    with pytest.raises(InputError, match="ask=colour"):
+        build_report(tmp_path / "runs", tmp_path / "out2", ask=("colour",))
     with pytest.raises(InputError, match="no such folder"):
         build_report(tmp_path / "typo", tmp_path / "out2")
     assert not (tmp_path / "out2").exists()

@@ -54,8 +54,7 @@ def build_report(
     differences between arms that are the question (:data:`understudy.report.guard.ASKABLE`).
 
     Raises:
-        InputError: There is no such folder.
-        ValueError: ``ask`` names something that is not compared.
+        InputError: There is no such folder, or ``ask`` names something that is not compared.
     """
     comparison = compare(load_runs(runs_folder), ask=ask, num_resamples=num_resamples)
     page = report_page(

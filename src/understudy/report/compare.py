@@ -27,7 +27,7 @@ from understudy.report.arms import (
     seed_differences,
     seed_means,
 )
-from understudy.report.guard import unfair
+from understudy.report.guard import check_ask, unfair
 from understudy.report.labels import headline_metric
 from understudy.report.runs import FailedJob, RunRecord, RunSet
 
@@ -140,8 +140,9 @@ def compare(
     beyond those that the arms' own overrides ask.
 
     Raises:
-        ValueError: ``ask`` names something that is not compared.
+        InputError: ``ask`` names something that is not compared.
     """
+    check_ask(ask)
     arms, superseded = group_arms(runs.runs)
     baselines = group_baselines(arms)
     rows = _summarised([*arms, *baselines], num_resamples)

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from understudy.records import InputError
 from understudy.report.names import varying_keys
 from understudy.report.runs import RunRecord
 
@@ -65,19 +66,24 @@ def asked_about(first: str, second: str) -> set[str]:
     return asked
 
 
+def check_ask(ask: Sequence[str]) -> None:
+    """Refuses a question about something that the guard does not compare.
+
+    Raises:
+        InputError: ``ask`` holds a name that is not in :data:`ASKABLE`.
+    """
+    unknown = sorted(set(ask) - set(ASKABLE))
+    if unknown:
+        raise InputError(f"ask={unknown[0]}: choose among {', '.join(ASKABLE)}")
+
+
 def unfair(
     first: Sequence[RunRecord], second: Sequence[RunRecord], ask: Sequence[str] = ()
 ) -> list[str]:
     """Why two arms must not be compared, one reason for each difference; empty when it is fair.
 
     ``ask`` names differences that are the question, beyond those that the arms' overrides ask.
-
-    Raises:
-        ValueError: ``ask`` names something that is not compared.
     """
-    unknown = sorted(set(ask) - set(ASKABLE))
-    if unknown:
-        raise ValueError(f"ask={unknown[0]}: choose among {', '.join(ASKABLE)}")
     asked = {*ask, *asked_about(first[0].arm, second[0].arm)}
     reasons = [
         *_mixed(first),

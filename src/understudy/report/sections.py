@@ -6,41 +6,36 @@ the parts, the training, what was held equal, answers to read, and where every n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from understudy.pages.figures import (
     Dot,
-    PartDots,
-    bucket_figure,
     difference_figure,
     interval_figure,
     loss_figure,
-    parts_figure,
 )
 from understudy.pages.page import Block, Cell, Chart, Examples, Folded, Notice, Page, Section, Table
 from understudy.pages.page import Text as Words
 from understudy.report import curves, held
-from understudy.report.compare import Comparison, Contrast, Row, Summary
+from understudy.report.cells import dot_of, seeds_cell, series_of, summary_cell
+from understudy.report.compare import Comparison, Contrast
 from understudy.report.examples import draw_examples
 from understudy.report.findings import (
-    capital,
     differences_title,
     held_title,
     lead,
-    parts_title,
     result_title,
 )
 from understudy.report.labels import (
-    BUCKETS,
     difference_label,
     is_lab,
     main_metrics,
     metric_label,
     number,
     p_value,
-    parts_of,
     spread,
 )
+from understudy.report.parts import bucket_sections, family_sections
 
 _LAB_NOTE = "Lab results: a closed world with known answers, not the paper's numbers."
 _MAX_COLUMNS = 4
@@ -52,8 +47,8 @@ def report_page(comparison: Comparison, *, title: str, source: str, num_examples
     sections = [
         *(_result(comparison) if comparison.arms else []),
         *(_differences(comparison) if len(comparison.arms) > 1 else []),
-        *_families(comparison),
-        *_buckets(comparison),
+        *family_sections(comparison),
+        *bucket_sections(comparison),
         *_losses(comparison),
         *(_held(comparison) if comparison.arms else []),
         *_examples(comparison, num_examples),
@@ -109,29 +104,12 @@ def _notices(comparison: Comparison) -> list[Notice]:
     return notices
 
 
-def _series(comparison: Comparison) -> list[tuple[Row, int]]:
-    """Arms numbered from 0 up, then baselines from -1 down, as pages.theme colours them."""
-    return [
-        *((row, number) for number, row in enumerate(comparison.arms)),
-        *((row, -1 - place) for place, row in enumerate(comparison.baselines)),
-    ]
-
-
-def _dot(row: Row, metric: str, series: int) -> Dot | None:
-    summary = row.metrics.get(metric)
-    if summary is None or summary.mean is None:
-        return None
-    text = number(summary.mean)
-    by_seed = summary.by_seed if series >= 0 else {}
-    return Dot(row.name, summary.mean, summary.low, summary.high, summary.n, series, by_seed, text)
-
-
 def _result(comparison: Comparison) -> list[Section]:
     blocks: list[Block] = []
     headline = comparison.headline
     if headline:
         label = metric_label(headline)
-        found = [_dot(row, headline, series) for row, series in _series(comparison)]
+        found = [dot_of(row, headline, series) for row, series in series_of(comparison)]
         dots = [dot for dot in found if dot][:_MAX_ROWS_DRAWN]
         alt = "; ".join(f"{dot.name} {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
         caption = (
@@ -156,17 +134,17 @@ def _result_table(comparison: Comparison) -> Table:
     metrics = main_metrics(comparison.metrics)[:_MAX_COLUMNS]
     headline = comparison.headline
     rows = []
-    for row, series in _series(comparison):
+    for row, series in series_of(comparison):
         summary = row.metrics.get(headline) if headline else None
         rows.append(
             [
                 Cell(row.name, "baseline" if series < 0 else "", series),
                 *(
-                    _summary_cell(row.metrics.get(metric), summary.n if summary else None)
+                    summary_cell(row.metrics.get(metric), summary.n if summary else None)
                     for metric in metrics
                 ),
                 Cell(f"{summary.n:,}" if summary else "—"),
-                _seeds_cell(row, summary),
+                seeds_cell(row, summary),
                 Cell("—" if series < 0 else held.dropped_text(row)),
             ]
         )
@@ -176,25 +154,6 @@ def _result_table(comparison: Comparison) -> Table:
     )
     header = ["Arm", *map(metric_label, metrics), "n", "Single seeds", "Rows dropped"]
     return Table(caption, header, rows)
-
-
-def _summary_cell(summary: Summary | None, n: int | None = None) -> Cell:
-    """A mean over its interval; its own n too where that is not the ``n`` of the row."""
-    if summary is None:
-        return Cell("—", "not measured")
-    if summary.mean is None:
-        return Cell("null", summary.reason)
-    interval = spread(summary.low, summary.high)
-    return Cell(number(summary.mean), interval if n in (None, summary.n) else
-                f"{interval} n {summary.n:,}")  # fmt: skip
-
-
-def _seeds_cell(row: Row, summary: Summary | None) -> Cell:
-    if summary is None or not row.entry.seeds:
-        return Cell("—")
-    values = ", ".join(number(value) for value in summary.by_seed.values())
-    sd = f"sd {number(summary.spread.sd)}" if summary.spread.sd is not None else "one seed"
-    return Cell(values or "—", sd)
 
 
 def _differences(comparison: Comparison) -> list[Section]:
@@ -269,75 +228,6 @@ def _refusals(comparison: Comparison) -> list[Block]:
                   ["Arm", "Against", "What differs"], rows, texts=3)]  # fmt: skip
 
 
-def _part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartDots]:
-    series = []
-    for row, place in _series(comparison):
-        found = {part: _dot(row, metric, place) for part, metric in parts.items()}
-        dots = {part.replace("_", " "): dot for part, dot in found.items() if dot}
-        if dots:
-            series.append(PartDots(row.name, place, dots))
-    return series
-
-
-def _parts_table(comparison: Comparison, parts: Mapping[str, str], what: str) -> Folded:
-    rows = []
-    for part, metric in parts.items():
-        counts = [row.metrics[metric].n for row, _ in _series(comparison) if metric in row.metrics]
-        cells = [_summary_cell(row.metrics.get(metric)) for row, _ in _series(comparison)]
-        rows.append([Cell(part.replace("_", " ")), Cell(f"{max(counts, default=0):,}"), *cells])
-    header = ["Part", "n", *(row.name for row, _ in _series(comparison))]
-    table = Table(f"{capital(what)}, mean and 95 % interval over questions.", header, rows)
-    return Folded("The same as a table", [table])
-
-
-def _families(comparison: Comparison) -> list[Section]:
-    parts = parts_of("eval/lab_accuracy", comparison.metrics)
-    families = {part: name for part, name in parts.items() if not part.startswith("split:")}
-    splits = {
-        part.removeprefix("split:"): name
-        for part, name in parts.items()
-        if part.startswith("split:")
-    }
-    sections = []
-    for key, short, found, what in (
-        ("families", "Families", families, "exact-answer accuracy by task family"),
-        ("splits", "Splits", splits, "exact-answer accuracy by test split"),
-    ):
-        series = _part_series(comparison, found)
-        if not series or not comparison.arms:
-            continue
-        names = [part.replace("_", " ") for part in found]
-        chart = Chart(
-            parts_figure(series, names, "exact-answer accuracy"),
-            f"{capital(what)}, mean and 95 % interval over questions; grey are baselines.",
-            f"{what}; the table below holds the numbers",
-        )
-        title = parts_title(comparison, found, what)
-        sections.append(Section(key, short, title, [chart, _parts_table(comparison, found, what)]))
-    return sections
-
-
-def _buckets(comparison: Comparison) -> list[Section]:
-    found = parts_of("eval/rouge_l", comparison.metrics)
-    parts = {bucket: found[bucket] for bucket in BUCKETS if bucket in found}
-    series = _part_series(comparison, parts)
-    if not series or not comparison.arms:
-        return []
-    counts = {
-        part: max(row.metrics[name].n for row, _ in _series(comparison) if name in row.metrics)
-        for part, name in parts.items()
-    }
-    chart = Chart(
-        bucket_figure(series, counts, "ROUGE-L", "words in the reference"),
-        "ROUGE-L (F) by the reference's length in words, the paper's buckets; an empty bucket has "
-        "no point.",
-        "ROUGE-L by reference length; the table below holds the numbers",
-    )
-    title = parts_title(comparison, parts, "ROUGE-L by reference length")
-    table = _parts_table(comparison, parts, "ROUGE-L by reference length in words")
-    return [Section("buckets", "Lengths", title, [chart, table])]
-
-
 def _losses(comparison: Comparison) -> list[Section]:
     x = curves.x_axis(comparison.arms)
     train = curves.loss_curves(comparison.arms, curves.TRAIN, x)
@@ -384,10 +274,10 @@ def _examples(comparison: Comparison, num_examples: int) -> list[Section]:
 
 def _everything(comparison: Comparison) -> list[Section]:
     rows = [
-        [Cell(metric), *(_summary_cell(row.metrics.get(metric)) for row, _ in _series(comparison))]
+        [Cell(metric), *(summary_cell(row.metrics.get(metric)) for row, _ in series_of(comparison))]
         for metric in comparison.metrics
     ]
-    header = ["Metric", *(row.name for row, _ in _series(comparison))]
+    header = ["Metric", *(row.name for row, _ in series_of(comparison))]
     caption = (
         "Every metric: mean and 95 % interval over questions; metrics without item scores (losses, "
         "speeds) have the mean over runs."

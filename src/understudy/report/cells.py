@@ -1,0 +1,45 @@
+"""How one number, one arm and one dot of a report are shown, in its tables and figures alike."""
+
+from __future__ import annotations
+
+from understudy.pages.figures import Dot
+from understudy.pages.page import Cell
+from understudy.report.compare import Comparison, Row, Summary
+from understudy.report.labels import number, spread
+
+
+def series_of(comparison: Comparison) -> list[tuple[Row, int]]:
+    """Arms numbered from 0 up, then baselines from -1 down, as pages.theme colours them."""
+    return [
+        *((row, place) for place, row in enumerate(comparison.arms)),
+        *((row, -1 - place) for place, row in enumerate(comparison.baselines)),
+    ]
+
+
+def dot_of(row: Row, metric: str, series: int) -> Dot | None:
+    """The metric of an arm as a dot, none where it is undefined."""
+    summary = row.metrics.get(metric)
+    if summary is None or summary.mean is None:
+        return None
+    text = number(summary.mean)
+    by_seed = summary.by_seed if series >= 0 else {}
+    return Dot(row.name, summary.mean, summary.low, summary.high, summary.n, series, by_seed, text)
+
+
+def summary_cell(summary: Summary | None, n: int | None = None) -> Cell:
+    """A mean over its interval; its own n too where that is not the ``n`` of the row."""
+    if summary is None:
+        return Cell("—", "not measured")
+    if summary.mean is None:
+        return Cell("null", summary.reason)
+    own_n = "" if n in (None, summary.n) else f" n {summary.n:,}"
+    return Cell(number(summary.mean), spread(summary.low, summary.high) + own_n)
+
+
+def seeds_cell(row: Row, summary: Summary | None) -> Cell:
+    """The values of single seeds over their standard deviation."""
+    if summary is None or not row.entry.seeds:
+        return Cell("—")
+    values = ", ".join(number(value) for value in summary.by_seed.values())
+    sd = f"sd {number(summary.spread.sd)}" if summary.spread.sd is not None else "one seed"
+    return Cell(values or "—", sd)
