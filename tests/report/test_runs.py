@@ -64,7 +64,9 @@ def test_the_sweep_file_names_jobs_that_left_nothing(tmp_path: Path, add_run: Ad
     failed = load_runs(tmp_path).failed_jobs
     named = [(job.path, job.arm, job.seed) for job in failed]
     assert sorted(named) == [("1", "data=b", 1), ("2", "data=b", 2), ("3", "", None)]
-    assert "no manifest" in failed[-1].error or "no manifest" in failed[0].error
+    errors = {job.path: job.error for job in failed}
+    assert "no manifest" in errors["1"]
+    assert "never started" in errors["2"]
 
 
 @pytest.mark.parametrize(
