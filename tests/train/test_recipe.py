@@ -6,12 +6,12 @@ import functools
 import logging
 import os
 import signal
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -150,6 +150,26 @@ def test_nothing_is_left_behind(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "cwd", "metrics.csv"]
 
 
+def test_the_policy_is_freed(
+    make_policy: Callable[..., PreTrainedModel],
+    random_rows: Callable[..., Rows],
+    arm_of: Callable[..., PreparedArm],
+    recipe_of: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    """Or a sweep's next job would not fit beside it."""
+    loaded: list[weakref.ref[PreTrainedModel]] = []
+
+    def load() -> PreTrainedModel:
+        policy = make_policy("llama")
+        loaded.append(weakref.ref(policy))
+        return policy
+
+    arm = arm_of(random_rows(8), random_rows(2, seed=1))
+    fit(load, arm, recipe_of(), seed=0, folder=tmp_path, save=lambda policy, folder: None)
+    assert [each() for each in loaded] == [None]
+
+
 def test_no_hints_are_shown_that_nobody_can_act_on(
     make_policy: Callable[..., PreTrainedModel],
     random_rows: Callable[..., Rows],
@@ -181,8 +201,7 @@ def test_bfloat16_autocast_trains_float32_weights(
     arm = arm_of(random_rows(8))
     for precision in ("32-true", "bf16-mixed"):
         policy = make_policy("llama")
-        trainer = functools.partial(pl.Trainer, accelerator="cpu", precision=precision)
-        train(policy, arm, trainer=trainer, max_steps=1)
+        train(policy, arm, precision=precision, max_steps=1)
         losses = logged("train/loss")
         assert {p.dtype for p in policy.parameters()} == {torch.float32}
         if precision == "32-true":
@@ -197,7 +216,7 @@ def test_bfloat16_autocast_trains_float32_weights(
         ({"steps_per_epoch": "floor"}, "'floor' is unknown; use ceil or hf_floor"),
         ({"val_every": 0}, "val_every=0 is no interval"),
         ({"gradient_clip_norm": 0.0}, "use 1.0, or inf"),
-        ({"trainer": functools.partial(pl.Trainer, precision="16-mixed")}, "use bf16-mixed or 32"),
+        ({"precision": "16-mixed"}, "type trainer.precision=bf16-mixed or"),
     ],
 )
 def test_recipes_that_cannot_work_are_refused(

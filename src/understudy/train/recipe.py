@@ -6,7 +6,6 @@ that validation, checkpoints and the cursor count optimizer steps and nothing el
 
 from __future__ import annotations
 
-import functools
 import gc
 import math
 import time
@@ -41,7 +40,7 @@ class Recipe:
 
     Args:
         optimizer: A factory that takes parameter groups, such as a partial ``torch.optim.AdamW``.
-        trainer: A partial ``pytorch_lightning.Trainer`` that says where and in what precision.
+        trainer: A partial ``pytorch_lightning.Trainer`` that says where.
         schedule: The learning rate over the run.
         batch_size: Examples in an optimizer step, over all ranks.
         micro_batch_tokens: Most tokens that go through the model at once.
@@ -52,6 +51,7 @@ class Recipe:
         steps_per_epoch: ``ceil`` trains on an epoch's last partial window, ``hf_floor`` counts as
             Hugging Face's Trainer did in the released runs.
         val_every: Below 1 a share of the run, else a number of steps. The end is always validated.
+        precision: Lightning's word for it: ``32-true``, ``bf16-mixed`` or ``bf16-true``.
         progress: Whether to show how far training is.
 
     Raises:
@@ -59,7 +59,7 @@ class Recipe:
     """
 
     optimizer: OptimizerFactory
-    trainer: functools.partial[pl.Trainer]
+    trainer: Callable[..., pl.Trainer]
     schedule: Schedule
     batch_size: int = 128
     micro_batch_tokens: int = 8192
@@ -69,6 +69,7 @@ class Recipe:
     max_epochs: int | None = None
     steps_per_epoch: str = "ceil"
     val_every: float = 0.25
+    precision: str = "32-true"
     progress: bool = True
 
     def __post_init__(self) -> None:
@@ -76,11 +77,10 @@ class Recipe:
         if self.steps_per_epoch not in _STEPS_PER_EPOCH:
             choices = " or ".join(_STEPS_PER_EPOCH)
             raise InputError(f"steps_per_epoch={self.steps_per_epoch!r} is unknown; use {choices}")
-        precision = self.trainer.keywords.get("precision", "32-true")
-        if str(precision).startswith("16"):
+        if self.precision.startswith("16"):
             raise InputError(
-                f"precision={precision} scales the loss or loses it, and a step is clipped in true "
-                "units; use bf16-mixed or 32-true"
+                f"precision={self.precision} scales the loss, and a step is clipped in true units; "
+                "type trainer.precision=bf16-mixed or trainer.precision=32-true"
             )
         if not self.val_every > 0:
             raise InputError(f"val_every={self.val_every} is no interval; use 0.25 or 100")
@@ -179,7 +179,7 @@ def fit(
         trainer = _make_trainer(recipe, num_steps, checkpoints, loggers, has_val=len(arm.val) > 0)
         trainer.fit(module, datamodule=data)
     result = _result(module, checkpoints, seconds=time.perf_counter() - started)
-    del trainer, module
+    del checkpoints, data, module, trainer
     gc.collect()  # Lightning's objects refer to each other, and hold the policy
     return result
 
@@ -197,6 +197,7 @@ def _make_trainer(
     return recipe.trainer(
         max_steps=num_steps,
         max_epochs=1,
+        precision=recipe.precision,
         logger=list(loggers),
         callbacks=[checkpoints, *progress],
         enable_progress_bar=any(isinstance(each, ProgressBar) for each in progress),

@@ -28,6 +28,9 @@ from understudy.train.objectives import TokenNLL, per_example_mean_nll
 from understudy.train.schedule import Schedule
 from understudy.train.throughput import Throughput
 
+# Logits alive at once: 64 MiB in float32.
+CHUNK_LOGITS = 2**24
+
 # torch.optim.AdamW and its like with every setting but the parameters
 OptimizerFactory = Callable[[Sequence[dict[str, Any]]], Optimizer]
 
@@ -76,7 +79,7 @@ class SFTModule(pl.LightningModule):
         schedule: Schedule,
         total_steps: int,
         gradient_clip_norm: float = 1.0,
-        chunk_logits: int = 2**24,
+        chunk_logits: int = CHUNK_LOGITS,
     ) -> None:
         """Keeps the parts; loads nothing."""
         super().__init__()
