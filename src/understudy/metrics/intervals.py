@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import bootstrap
-from statsmodels.stats.multitest import multipletests
 
 NUM_RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -117,11 +116,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     >>> holm([0.01, None, 0.04])
     [0.02, None, 0.04]
     """
-    known = [p_value for p_value in p_values if p_value is not None]
-    if not known:
-        return [None] * len(p_values)
-    adjusted = iter(multipletests(known, method="holm")[1].tolist())
-    return [None if p_value is None else next(adjusted) for p_value in p_values]
+    known = [(value, place) for place, value in enumerate(p_values) if value is not None]
+    adjusted: list[float | None] = [None] * len(p_values)
+    reached = 0.0
+    for rank, (value, place) in enumerate(sorted(known)):
+        reached = max(reached, min(1.0, (len(known) - rank) * value))
+        adjusted[place] = reached
+    return adjusted
 
 
 def seed_spread(values: Sequence[float | None]) -> SeedSpread:
