@@ -267,6 +267,37 @@ class Encoder:
             )
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How rows become tokens, before there is a tokenizer: :class:`Encoder`'s other arguments.
+
+    ``template`` is null where the checkpoint brings its own.
+    """
+
+    template: PromptTemplate | None
+    max_length: int = 512
+    overlength: str = "truncate_response"
+    train_on_inputs: bool = False
+    max_dropped_fraction: float = 0.01
+
+    def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+        """The encoder with ``tokenizer``.
+
+        Raises:
+            InputError: There is no template, or a value cannot work.
+        """
+        if self.template is None:
+            raise InputError("the checkpoint names no template; type prompt=alpaca, or its own")
+        return Encoder(
+            tokenizer,
+            self.template,
+            self.max_length,
+            self.overlength,
+            self.train_on_inputs,
+            self.max_dropped_fraction,
+        )
+
+
 def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
     """Hash of vocabulary, merges and rules: equal for equal tokenizers, wherever loaded from."""
     if tokenizer.is_fast:

@@ -84,3 +84,12 @@ def prompt_template(name: str, response_sep: str = "") -> PromptTemplate:
         raise ValueError(f"no prompt template {name!r}; choose one of {', '.join(_TEMPLATES)}")
     template = _TEMPLATES[name]
     return PromptTemplate(name, template.with_input, template.without_input, response_sep)
+
+
+def chosen_template(name: str | None, response_sep: str = "") -> PromptTemplate | None:
+    """The template that a config names; null where the checkpoint brings its own.
+
+    Raises:
+        ValueError: There is no such template.
+    """
+    return None if name is None else prompt_template(name, response_sep)
