@@ -19,18 +19,38 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+BUDGET_KEYS = ("kind", "examples", "supervised_tokens", "steps")
+COMPARABLE_KEYS = (
+    "prompts",
+    "template",
+    "base_model",
+    "tokenizer",
+    "questions",
+    "judge",
+    "decoding",
+)
 _PACKAGES = (
-    "understudy", "torch", "transformers", "pytorch-lightning", "hydra-core", "omegaconf",
-    "wandb", "datasets", "tokenizers", "torchmetrics", "rapidfuzz", "scipy",
-)  # fmt: skip
+    "understudy",
+    "torch",
+    "transformers",
+    "pytorch-lightning",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+    "tokenizers",
+    "torchmetrics",
+    "rapidfuzz",
+    "scipy",
+)
 
 
 @dataclass(slots=True)
 class Manifest:
     """The record of one run; ``status`` is "running", "finished" or "failed".
 
-    ``comparable`` holds what must be equal for two arms to be compared, ``budget`` what the run was
-    given to learn from, ``reasons`` why a metric is null, ``timings`` seconds by part.
+    ``comparable`` holds what must be equal for two arms to be compared, ``budget`` what the run
+    was given to learn from (nulls: it did not learn), ``reasons`` why a metric is null, ``timings``
+    seconds by part.
     """
 
     id: str
@@ -52,8 +72,10 @@ class Manifest:
     dropped: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
-    budget: dict[str, Any] = field(default_factory=dict)
-    comparable: dict[str, str | None] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(BUDGET_KEYS))
+    comparable: dict[str, str | None] = field(
+        default_factory=lambda: dict.fromkeys(COMPARABLE_KEYS)
+    )
     timings: dict[str, float] = field(default_factory=dict)
     wandb: dict[str, str | None] = field(default_factory=lambda: {"id": None, "url": None})
     started: str = ""

@@ -92,7 +92,8 @@ class Run:
         self.manifest.base_model = parent["base_model"]
         self.manifest.seed = parent["seed"]
         self.manifest.budget = dict(parent["budget"])
-        self.manifest.comparable = {**parent["comparable"], **self.manifest.comparable}
+        own = {key: value for key, value in self.manifest.comparable.items() if value is not None}
+        self.manifest.comparable = {**parent["comparable"], **own}
         inherited = {key: parent[key] for key in ("arm", "teacher", "seed", "base_model")}
         self.wandb.config.update(inherited, allow_val_change=True)  # type: ignore[no-untyped-call]
 
