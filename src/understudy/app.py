@@ -53,7 +53,8 @@ def main() -> None:
         _complain_of(error)
         code = 1
     finally:
-        code = _end_sweep() or code
+        failed = _end_sweep()
+        code = code or failed
     if code:
         sys.exit(code)
 
@@ -124,6 +125,7 @@ def _show(config: DictConfig, folder: Path) -> None:
 
 def _record(config: DictConfig, folder: Path, overrides: list[str], *, in_sweep: bool) -> None:
     """Opens the run, calls the stage and closes the run."""
+    from understudy.stages.threads import limited_threads  # noqa: PLC0415
     from understudy.tracking.run import RunSpec, open_run  # noqa: PLC0415 - see the module's docstring
 
     choices = dict(HydraConfig.get().runtime.choices)
@@ -142,7 +144,7 @@ def _record(config: DictConfig, folder: Path, overrides: list[str], *, in_sweep:
     )
     OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
     tracking = hydra.utils.instantiate(plain["tracking"])
-    with open_run(spec, tracking) as run:
+    with limited_threads(config.threads), open_run(spec, tracking) as run:
         hydra.utils.instantiate(_stage_values(config))(run=run)
     if not in_sweep:
         print(f"run folder: {folder}")  # noqa: T201 - the last line of a run, for the user

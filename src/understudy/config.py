@@ -8,10 +8,12 @@ An object node carries ``_target_``; the constructor's signature is its schema. 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -63,6 +65,13 @@ class EmptyOutput(Enum):
     drop = "drop"
 
 
+class SplitBy(Enum):
+    """What stays together when rows are held out."""
+
+    instruction = "instruction"
+    row = "row"
+
+
 @dataclass
 class DataConfig:
     """An arm's answers: where they come from (``source``) and how many of them train.
@@ -79,11 +88,15 @@ class DataConfig:
     duplicates: Duplicates = Duplicates.keep_first
     max_field_chars: int = 100_000
     lang: str = "auto"
+    fields: dict[str, str] = field(default_factory=dict)
     num_examples: int | None = None
     num_val: int = 200
+    max_val_fraction: float = 0.1
+    split_by: SplitBy = SplitBy.instruction
     split_seed: int = 0
     budget: Budget = Budget.examples
     num_supervised_tokens: int | None = None
+    min_common_fraction: float = 0.5
     cache_dir: str = "${output_dir}/cache"
 
 
@@ -103,8 +116,8 @@ class PromptConfig:
 class TrainerConfig:
     """How long, in what batches and on which devices a model trains.
 
-    ``max_steps`` of -1 and ``max_epochs`` of null leave it to the other; ``val_every`` is a
-    fraction of the run below 1, else a number of optimizer steps.
+    ``max_steps`` of -1 and ``max_epochs`` of null leave it to the other; with both given, the
+    lesser ends training. ``val_every`` is a fraction of the run below 1, else optimizer steps.
     """
 
     max_steps: int = -1
@@ -141,6 +154,7 @@ class Root:
     stage: Any = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     model: Any = MISSING
+    lab: Any = MISSING
     questions: Any = MISSING
     prompt: PromptConfig = field(default_factory=PromptConfig)
     optimizer: Any = MISSING
@@ -149,9 +163,10 @@ class Root:
     eval: Any = MISSING
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     arm: Any = MISSING
-    encoder: Any = MISSING
+    encoding: Any = MISSING
     recipe: Any = MISSING
     seed: int = 0
+    threads: int | None = None
     name: str = "${first:${hydra:runtime.choices.experiment},${hydra:runtime.choices.data}}"
     plan: bool = False
     recorded: bool = True
@@ -163,7 +178,7 @@ class ReportConfig(Root):
     """``stage=report``: the folder whose runs are compared, and what may differ between them."""
 
     runs: str = MISSING
-    ask: str | None = None
+    ask: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -182,23 +197,42 @@ class InspectConfig(Root):
 
 
 def register() -> None:
-    """Puts the schemas and the resolver where Hydra finds them by name."""
+    """Puts the schemas and resolvers where Hydra finds them by name."""
     store = ConfigStore.instance()
-    for name, node in _SCHEMAS.items():
-        store.store(name=name, node=node)
+    store.store(name="schema", node=Root)
+    for name, node in _STAGE_SCHEMAS.items():
+        store.store(name=name, node=_only_own_keys(node))
     OmegaConf.register_new_resolver("first", _first_given, replace=True)
+    OmegaConf.register_new_resolver("stem", lambda path: Path(str(path)).stem, replace=True)
+    OmegaConf.register_new_resolver("teacher_of", _teacher_of, replace=True)
 
 
-_SCHEMAS = {
-    "schema": Root,
+_STAGE_SCHEMAS = {
     "report_schema": ReportConfig,
     "score_schema": ScoreConfig,
     "inspect_schema": InspectConfig,
 }
 
 
+def _only_own_keys(schema: type[Root]) -> DictConfig:
+    """The schema with every key of the root unset, so that merging it changes no choice."""
+    config: DictConfig = OmegaConf.structured(schema)
+    for key in fields(Root):
+        config[key.name] = MISSING
+    return config
+
+
 def _first_given(*values: str | None) -> str | None:
     return next((value for value in values if value not in (None, "null")), None)
+
+
+def _teacher_of(path: str) -> str | None:
+    """The teacher in the manifest of a run folder; null for any other checkpoint."""
+    manifest = Path(path) / "manifest.json"
+    if not manifest.is_file():
+        return None
+    teacher = json.loads(manifest.read_text(encoding="utf-8")).get("teacher")
+    return None if teacher is None else str(teacher)
 
 
 def arm_of(overrides: Iterable[str]) -> str:
@@ -213,11 +247,6 @@ def check(config: DictConfig) -> None:
         ConfigCompositionException: Its text is the one line for the user.
     """
     trainer, data = config.trainer, config.data
-    if trainer.max_epochs is not None and trainer.max_steps >= 0:
-        raise ConfigCompositionException(
-            f"trainer.max_steps={trainer.max_steps} and trainer.max_epochs={trainer.max_epochs} "
-            "both say how long to train; type trainer.max_epochs=null or trainer.max_steps=-1"
-        )
     if data.budget is Budget.steps and trainer.max_steps < 0:
         raise ConfigCompositionException(
             "data.budget=steps holds optimizer steps equal and needs trainer.max_steps=N"

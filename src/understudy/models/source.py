@@ -37,6 +37,16 @@ class ModelSource(Protocol):
         """The base model's name in records and tables."""
         ...
 
+    @property
+    def dtype(self) -> str:
+        """Of the weights; a key of :data:`DTYPES`."""
+        ...
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether layers are recomputed in the backward pass."""
+        ...
+
     def check(self) -> None:
         """Refuses what cannot work on this machine.
 

@@ -1,0 +1,106 @@
+"""``stage=evaluate``: an earlier checkpoint answers a question set and is scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from understudy.encoding import Encoding, tokenizer_sha256
+from understudy.eval.evaluate import Evaluation
+from understudy.eval.record import questions_sha256, record_predictions
+from understudy.models.checkpoint import Checkpoint
+from understudy.models.folders import read_template, require_template
+from understudy.records import Question, QuestionSource, question_to_json
+from understudy.stages.printing import print_facts
+from understudy.tracking.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from understudy.tracking.run import Run
+
+
+def run(
+    *,
+    run: Run,
+    model: Checkpoint,
+    encoding: Encoding,
+    questions: QuestionSource,
+    evaluation: Evaluation,
+) -> None:
+    """Answers, scores and records; a run folder's checkpoint hands its arm and seed down.
+
+    Raises:
+        InputError: The checkpoint was trained with another template than the one asked for.
+    """
+    model.check()
+    encoding = _with_template(encoding, model)
+    asked = evaluation.asked(questions.questions([]))
+    tokenizer = model.tokenizer(())
+    encoder = encoding.encoder(tokenizer)
+    run.add_inputs(questions.inputs())
+    run.write_rows("questions.jsonl", map(question_to_json, asked))
+    run.manifest.base_model = model.name
+    run.manifest.comparable |= {
+        "template": encoder.template.sha256,
+        "tokenizer": tokenizer_sha256(tokenizer),
+        "questions": questions_sha256(asked),
+        "decoding": ", ".join(str(asdict(decoding)) for decoding in evaluation.decodings),
+    }
+    parent = _parent(model)
+    if parent is None:
+        run.manifest.comparable["base_model"] = model.fingerprint(tokenizer)
+    else:
+        run.inherit(parent)
+    with run.timed("evaluation"):
+        policy = model.load(tokenizer, seed=run.manifest.seed)
+        predictions = evaluation.evaluate(
+            policy, tokenizer, encoder, asked, author="student", seed=run.manifest.seed
+        )
+    record_predictions(run, predictions)
+
+
+def plan(
+    *,
+    seed: int,
+    model: Checkpoint,
+    encoding: Encoding,
+    questions: QuestionSource,
+    evaluation: Evaluation,
+) -> None:
+    """Prints how many answers would be generated; loads no weights."""
+    del seed
+    model.check()
+    encoding = _with_template(encoding, model)
+    asked = evaluation.asked(questions.questions([]))
+    print_facts(f"Plan: evaluate {model.path}", evaluation_facts(evaluation, asked))
+
+
+def evaluation_facts(evaluation: Evaluation, asked: Sequence[Question]) -> dict[str, str]:
+    """What an evaluation will do, for a plan."""
+    most = sum(decoding.max_new_tokens for decoding in evaluation.decodings) * len(asked)
+    return {
+        "questions": f"{len(asked):,}",
+        "answers to generate": f"{len(asked) * len(evaluation.decodings):,} "
+        f"({', '.join(decoding.name for decoding in evaluation.decodings)})",
+        "new tokens": f"at most {most:,}",
+        "API calls": "0",
+    }
+
+
+def _with_template(encoding: Encoding, model: Checkpoint) -> Encoding:
+    """The encoding with the checkpoint's own template where none was asked for."""
+    if encoding.template is None:
+        return replace(encoding, template=read_template(Path(model.path)))
+    require_template(Path(model.path), encoding.template)
+    return encoding
+
+
+def _parent(model: Checkpoint) -> dict[str, Any] | None:
+    """The manifest of the run that made the checkpoint, when its folder was given."""
+    path = Path(model.path) / MANIFEST
+    if not path.exists():
+        return None
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest

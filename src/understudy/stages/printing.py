@@ -1,0 +1,29 @@
+"""What stages print: a title over names and values, the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def print_facts(title: str, facts: Mapping[str, str]) -> None:
+    """Prints names and values in two columns; plain text where the output is no terminal."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    Console(highlight=False).print(table)
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counters as text: "3 empty_output, 1 overlength", or "none"."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "none"
+
+
+def gibibytes(num_bytes: float) -> str:
+    """A size for people."""
+    return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**28 else f"{num_bytes / 2**20:.0f} MiB"

@@ -1,0 +1,241 @@
+"""``stage=sft``: fine-tune on one arm's answers, then ask the student what it learned.
+
+Peng et al. 2023, section 3.1. The untuned base and the teacher's own answers are scored on the same
+questions, so that every table has a floor and a ceiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
+
+from understudy.data.arm import DataArm, PreparedArm
+from understudy.encoding import Encoder, Encoding, tokenizer_sha256
+from understudy.eval.evaluate import Evaluation
+from understudy.eval.record import (
+    BASE,
+    cached_answers,
+    questions_sha256,
+    record_predictions,
+    without_author,
+)
+from understudy.models.checkpoint import Checkpoint
+from understudy.models.folders import save_checkpoint
+from understudy.models.memory import num_parameters, training_memory
+from understudy.models.source import ModelSource
+from understudy.records import Prediction, Question, QuestionSource, question_to_json
+from understudy.stages.evaluate import evaluation_facts
+from understudy.stages.printing import gibibytes, in_words, print_facts
+from understudy.train.recipe import FitResult, Recipe, fit
+from understudy.train.sft import CHUNK_LOGITS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from understudy.tracking.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is trained on and asked, ready."""
+
+    tokenizer: PreTrainedTokenizerBase
+    encoder: Encoder
+    arm: PreparedArm
+    questions: Sequence[Question]
+
+
+def run(
+    *,
+    run: Run,
+    arm: DataArm,
+    model: ModelSource,
+    encoding: Encoding,
+    questions: QuestionSource,
+    recipe: Recipe,
+    evaluation: Evaluation,
+) -> None:
+    """Trains the student and records its answers beside the base's and the teacher's."""
+    model.check()
+    with run.timed("data"):
+        work = _prepare(arm, model, encoding, questions, evaluation)
+    _record_setting(run, work, model, evaluation)
+    run.add_inputs([*work.arm.inputs, *questions.inputs()])
+    with run.timed("baselines"):
+        baselines = [
+            *_base_answers(run, work, model, evaluation, cache_dir=arm.cache_dir),
+            *_teacher_answers(work, arm, evaluation),
+        ]
+    with run.timed("training"):
+        student, fitted = _train(run, work, model, recipe)
+    _record_training(run, work, recipe, fitted, budget=arm.budget)
+    with run.timed("evaluation"):
+        predictions = evaluation.evaluate(
+            student, work.tokenizer, work.encoder, work.questions, author="student", seed=run.seed
+        )
+    record_predictions(run, predictions, baselines)
+
+
+def plan(
+    *,
+    seed: int,
+    arm: DataArm,
+    model: ModelSource,
+    encoding: Encoding,
+    questions: QuestionSource,
+    recipe: Recipe,
+    evaluation: Evaluation,
+) -> None:
+    """Prints steps, tokens, memory and evaluation calls of the run, and trains nothing."""
+    model.check()
+    work = _prepare(arm, model, encoding, questions, evaluation)
+    num_rows = len(work.arm.train)
+    num_steps = recipe.num_steps(num_rows)
+    epochs = num_steps / recipe.batching.steps_per_epoch(num_rows)
+    print_facts(
+        f"Plan: sft on {work.arm.teacher}'s answers, seed {seed}",
+        {
+            "training rows": f"{num_rows:,}",
+            "left out": in_words(work.arm.dropped),
+            "optimizer steps": f"{num_steps:,} of {recipe.batch_size} rows ({epochs:.2f} epochs)",
+            "supervised tokens": f"{work.arm.num_supervised_tokens:,} an epoch, "
+            f"{work.arm.num_supervised_tokens * epochs:,.0f} in all",
+            "parameters": f"{num_parameters(model.model_config(work.tokenizer)):,}",
+            "peak memory": f"about {gibibytes(_peak_memory(work, model, recipe))}, libraries apart",
+            **evaluation_facts(evaluation, work.questions),
+        },
+    )
+
+
+def _peak_memory(work: _Work, model: ModelSource, recipe: Recipe) -> int:
+    """Bytes at the worst moment of training, from the longest rows that a step may draw."""
+    step_tokens = recipe.batch_size * int(work.arm.train.lengths.mean())
+    tokens = max(min(step_tokens, recipe.micro_batch_tokens), int(work.arm.train.lengths.max()))
+    memory = training_memory(
+        model.model_config(work.tokenizer),
+        tokens=tokens,
+        chunk_logits=CHUNK_LOGITS,
+        dtype=model.dtype,
+        autocast=recipe.precision.endswith("mixed"),
+        gradient_checkpointing=model.gradient_checkpointing,
+        accumulates=step_tokens > recipe.micro_batch_tokens,
+    )
+    return memory.peak
+
+
+def _prepare(
+    arm: DataArm,
+    model: ModelSource,
+    encoding: Encoding,
+    questions: QuestionSource,
+    evaluation: Evaluation,
+) -> _Work:
+    corpus = arm.corpus(encoding.template) if encoding.template else iter(())
+    tokenizer = model.tokenizer(corpus)
+    encoder = encoding.encoder(tokenizer)
+    prepared = arm.prepare(encoder)
+    asked = evaluation.asked(questions.questions(prepared.held_out_questions()))
+    return _Work(tokenizer, encoder, prepared, asked)
+
+
+def _record_setting(run: Run, work: _Work, model: ModelSource, evaluation: Evaluation) -> None:
+    """What must be equal between arms, and the rows that were left out."""
+    run.manifest.teacher = work.arm.teacher
+    run.manifest.base_model = model.name
+    run.manifest.comparable |= {
+        "prompts": work.arm.prompts_sha256,
+        "template": work.encoder.template.sha256,
+        "base_model": model.fingerprint(work.tokenizer),
+        "tokenizer": tokenizer_sha256(work.tokenizer),
+        "questions": questions_sha256(work.questions),
+        "decoding": ", ".join(str(asdict(decoding)) for decoding in evaluation.decodings),
+    }
+    run.add_dropped(work.arm.dropped)
+    run.add_dropped({f"cut:{what}": count for what, count in work.arm.truncated.items()})
+    run.write_rows("questions.jsonl", map(question_to_json, work.questions))
+
+
+def _base_answers(
+    run: Run, work: _Work, model: ModelSource, evaluation: Evaluation, *, cache_dir: str | None
+) -> list[Prediction]:
+    """The untuned base's answers, asked once for all arms that share base, seed and questions."""
+
+    def answer() -> list[Prediction]:
+        base = model.load(work.tokenizer, seed=run.seed)
+        return evaluation.evaluate(
+            base, work.tokenizer, work.encoder, work.questions, author=BASE, seed=run.seed
+        )
+
+    names = ("base_model", "tokenizer", "template", "questions", "decoding")
+    key = {name: run.manifest.comparable[name] for name in names} | {"seed": run.seed}
+    answers = cached_answers(Path(cache_dir), key, answer) if cache_dir else answer()
+    return evaluation.score_rows(answers)
+
+
+def _teacher_answers(work: _Work, arm: DataArm, evaluation: Evaluation) -> list[Prediction]:
+    """The teacher's own answers to the questions, never scored against themselves."""
+    questions = without_author(work.questions, work.arm.teacher)
+    answers = arm.source.answers([question.prompt for question in questions])
+    return evaluation.score_answers(questions, answers, f"teacher {work.arm.teacher}")
+
+
+def _train(
+    run: Run, work: _Work, model: ModelSource, recipe: Recipe
+) -> tuple[PreTrainedModel, FitResult]:
+    """The student as its last checkpoint holds it, and how training went.
+
+    Not the best by ``val/loss``: arms whose training ended at different steps would differ in
+    their budget.
+    """
+
+    def save(policy: PreTrainedModel, folder: Path) -> None:
+        facts = {
+            "run_id": run.manifest.id,
+            "arm": run.manifest.arm,
+            "teacher": run.manifest.teacher,
+            "base_model": run.manifest.base_model,
+            "seed": run.seed,
+        }
+        template = work.encoder.template
+        save_checkpoint(policy, work.tokenizer, folder, template=template, extra=facts)
+
+    fitted = fit(
+        lambda: model.load(work.tokenizer, seed=run.seed),
+        work.arm,
+        recipe,
+        seed=run.seed,
+        folder=run.folder / "checkpoints",
+        save=save,
+        loggers=[
+            CSVLogger(run.folder, name="", version=""),
+            WandbLogger(experiment=run.wandb, log_model=False),
+        ],
+    )
+    student = Checkpoint(str(fitted.last)).load(work.tokenizer, seed=run.seed)
+    return student, fitted
+
+
+def _record_training(
+    run: Run, work: _Work, recipe: Recipe, fitted: FitResult, *, budget: str
+) -> None:
+    run.add_metrics(
+        {
+            "val/loss": fitted.best_val_loss,
+            "train/tokens_per_second": fitted.tokens_per_second,
+        },
+        {} if fitted.best_val_loss is not None else {"val/loss": "no rows were held out"},
+    )
+    run.manifest.budget = {
+        "kind": budget,
+        "examples": recipe.batching.num_examples_in(fitted.num_steps, len(work.arm.train)),
+        "supervised_tokens": fitted.num_supervised_tokens,
+        "steps": fitted.num_steps,
+    }
+    run.manifest.timings.update({name: round(s, 3) for name, s in fitted.timings.items()})
+    for path in sorted((run.folder / "checkpoints").rglob("*")):
+        if path.is_file():
+            run.add_output(path)
