@@ -1,0 +1,152 @@
+"""Every shipped config composes and builds; a wrong one is refused in one line that helps."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hydra
+import pytest
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from understudy import config as schema
+from understudy.app import conf_dir
+
+ALLOWED_TARGETS = ("understudy.", "torch.", "pytorch_lightning.", "transformers.", "peft.",
+                   "torchmetrics.")  # fmt: skip
+NEEDED = {
+    "data/alpaca_json": ["data.path=a.json"],
+    "model/checkpoint": ["model.path=folder"],
+    "questions/file": ["questions.path=q.json"],
+    "questions/run": ["model=checkpoint", "model.path=folder"],
+    "prompt/checkpoint": ["model=checkpoint", "model.path=folder"],
+    "stage/evaluate": ["model.path=folder"],
+    "stage/report": ["runs=folder"],
+    "stage/score": ["answers=file.jsonl"],
+}
+FILES = sorted(conf_dir().rglob("*.yaml"))
+CHOICES = [path.relative_to(conf_dir()).with_suffix("").as_posix() for path in FILES]
+GROUP_CHOICES = [choice for choice in CHOICES if "/" in choice and choice != "data/lab"]
+
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture
+def compose() -> Iterator[Compose]:
+    schema.register()
+
+    def composed(*overrides: str) -> DictConfig:
+        config = hydra.compose("config", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        return config
+
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield composed
+    HydraConfig.instance().cfg = None
+
+
+def _explained(compose: Compose, *overrides: str) -> str:
+    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever Hydra or OmegaConf raises
+        schema.check(compose(*overrides))
+    line = schema.explain(caught.value, groups)
+    assert line is not None
+    assert "\n" not in line
+    return line
+
+
+def test_there_are_configs() -> None:
+    assert len(GROUP_CHOICES) >= 25
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_config_opens_with_a_comment_that_says_what_it_is_for(choice: str) -> None:
+    text = (conf_dir() / f"{choice}.yaml").read_text(encoding="utf-8")
+    comments = [
+        line for line in text.splitlines() if line.startswith("#") and "@package" not in line
+    ]
+    first = text.removeprefix("# @package _global_\n").splitlines()[0]
+    assert first.startswith("# ")
+    assert len(comments[0]) > 15
+
+
+@pytest.mark.parametrize("choice", GROUP_CHOICES)
+def test_a_choice_composes_and_its_stage_builds(choice: str, compose: Compose) -> None:
+    group, _, name = choice.partition("/")
+    config = compose(f"{group}={name}", *NEEDED.get(choice, []))
+    schema.check(config)
+    node = OmegaConf.to_container(
+        config.stage, resolve=True, throw_on_missing=True, enum_to_str=True
+    )
+    stage = hydra.utils.instantiate(node)
+    assert isinstance(stage, functools.partial)
+    assert stage.func.__module__.startswith("understudy.stages.")
+
+
+@pytest.mark.parametrize("path", FILES, ids=CHOICES)
+def test_targets_are_ours_or_a_trusted_package(path: Path) -> None:
+    for target in _targets(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        assert target.startswith(ALLOWED_TARGETS), target
+
+
+def _targets(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"]
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("trainer.max_stps=3", "did you mean trainer.max_steps?"),
+        ("trainer.max_steps=abc", "trainer.max_steps=VALUE"),
+        ("modle=lab", "did you mean model?"),
+        ("model=labb", "did you mean model=lab?"),
+        ("data.budget=tokens", "expected one of [examples, supervised_tokens, steps]"),
+        ("prompt.overlength=cut", "truncate_response"),
+        ("a b", "type key=value"),
+    ],
+)
+def test_a_wrong_override_is_answered_in_one_line(
+    override: str, said: str, compose: Compose
+) -> None:
+    assert said in _explained(compose, override)
+
+
+def test_what_must_be_given_is_named(compose: Compose) -> None:
+    config = compose("stage=report")
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - OmegaConf's own
+        OmegaConf.to_container(config.stage, resolve=True, throw_on_missing=True)
+    assert schema.explain(caught.value, []) == "runs is needed; type runs=VALUE"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.budget=steps", "model=scratch_10m"], "needs trainer.max_steps=N"),
+        (["data.num_supervised_tokens=5"], "needs data.budget=supervised_tokens"),
+        (["trainer.batch_size=0"], "type trainer.batch_size=N"),
+    ],
+)
+def test_a_combination_that_cannot_work_is_refused(
+    overrides: list[str], said: str, compose: Compose
+) -> None:
+    assert said in _explained(compose, *overrides)
+
+
+def test_an_arm_is_every_override_but_the_seed() -> None:
+    assert schema.arm_of(["seed=3", "data=lab_weak", "a=1"]) == "a=1,data=lab_weak"
+
+
+def test_a_choice_on_the_command_line_wins_over_what_data_or_stage_choose(compose: Compose) -> None:
+    assert compose("data=alpaca_json").prompt.template == "alpaca"
+    assert compose("data=alpaca_json", "prompt=lab").prompt.template == "alpaca_compact"
+    assert compose("stage=evaluate", "data=alpaca_json").prompt.template is None
