@@ -14,6 +14,8 @@ from contextlib import contextmanager
 _CHATTER = (
     r".*Tip: For seamless cloud",  # an advertisement
     r"(GPU|TPU|HPU) available: ",  # the trainer's own choice of device, which the config states
+    r"`Trainer\(.*\)` was configured so",  # what our own arguments mean
+    r"Using (bfloat16|16bit) Automatic Mixed Precision",  # the config's own word
     r"`Trainer.fit` stopped: `max_(steps|epochs)=",  # every run ends so
     r".*Detected KeyboardInterrupt",  # reported by the caller
 )
