@@ -1,0 +1,172 @@
+"""Checkpoint folders: what ``save_pretrained`` writes, the tokenizer, and what we know of the run.
+
+transformers alone can load one; how we compute attention does not leak into it. ``understudy.json``
+beside the weights holds the template that the model was trained with, because answering another
+one's prompts measures the template, not the model (METHODS 1.1).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging
+
+from understudy.encoding import tokenizer_sha256
+from understudy.models.source import generation_config
+from understudy.prompts import PromptTemplate, prompt_template
+from understudy.records import InputError
+
+DESCRIPTION = "understudy.json"
+_IN_RUN = ("last", "best")
+
+
+def save_checkpoint(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    template: PromptTemplate,
+    extra: Mapping[str, Any],
+) -> None:
+    """Writes ``folder`` whole or not at all; an earlier one of that name is replaced.
+
+    ``extra`` (run id, arm, seed, ...) goes to ``understudy.json`` beside the template, and must be
+    JSON.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    description = {
+        "template": {
+            "name": template.name,
+            "sha256": template.sha256,
+            "response_sep": template.response_sep,
+        },
+        "tokenizer_sha256": tokenizer_sha256(tokenizer),
+        **extra,
+    }
+    (new / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    with without_progress_bars():
+        policy.save_pretrained(new)
+    tokenizer.save_pretrained(new)
+    generation_config(tokenizer).save_pretrained(new)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def checkpoint_folder(path: Path) -> Path:
+    """The checkpoint that ``path`` means: itself, or a run folder's last one, else its best.
+
+    The last is what the run was evaluated on: arms whose training ended elsewhere by ``val/loss``
+    would differ in their budget. Name ``RUN/checkpoints/best`` for the other.
+
+    Raises:
+        InputError: It is a run folder without a checkpoint.
+    """
+    if (path / "config.json").is_file() or not _is_run(path):
+        return path
+    found = [path / "checkpoints" / name for name in _IN_RUN]
+    folder = next((each for each in found if each.is_dir()), None)
+    if folder is None:
+        raise InputError(
+            f"model.path={path}: this run left no checkpoint in checkpoints/last or "
+            "checkpoints/best; give a finished training run or a folder with config.json"
+        )
+    return folder
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What ``understudy.json`` says; empty for a checkpoint that is not ours.
+
+    Raises:
+        InputError: The file is broken.
+    """
+    file = checkpoint_folder(path) / DESCRIPTION
+    if not file.is_file():
+        return {}
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON ({error}); train or save again") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{file} holds no JSON object; train or save again")
+    return description
+
+
+def read_template(path: Path) -> PromptTemplate | None:
+    """The template that the checkpoint was trained with; None when it does not say.
+
+    Raises:
+        InputError: There is no such template any more, or its text has changed since.
+    """
+    saved = read_description(path).get("template")
+    if saved is None:
+        return None
+    try:
+        template = prompt_template(saved["name"], saved["response_sep"])
+    except ValueError as error:
+        raise InputError(f"{path}: the checkpoint was trained with {error}") from error
+    if template.sha256 != saved["sha256"]:
+        raise InputError(
+            f"{path}: the text of template {template.name!r} has changed since this checkpoint was "
+            "trained with it; use the version of understudy that trained it"
+        )
+    return template
+
+
+def require_template(path: Path, template: PromptTemplate) -> None:
+    """Makes sure that prompts are those that the checkpoint was trained with.
+
+    Raises:
+        InputError: It was trained with another template or separator.
+    """
+    trained = read_template(path)
+    if trained is not None and trained.sha256 != template.sha256:
+        raise InputError(
+            f"{path} was trained with template {trained.name!r} and response_sep "
+            f"{trained.response_sep!r}, not {template.name!r} and {template.response_sep!r}; "
+            "type prompt=checkpoint"
+        )
+
+
+def load_tokenizer(path: str, **options: Any) -> PreTrainedTokenizerBase:  # noqa: ANN401 - passed on
+    """The tokenizer of a folder or Hub id; in a folder of ours, the one that was saved there.
+
+    AutoTokenizer gives a Qwen2 model Qwen's own pre-tokenizer, whatever the files say.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **options)
+    saved = read_description(Path(path)).get("tokenizer_sha256")
+    if saved is None or tokenizer_sha256(tokenizer) == saved:
+        return tokenizer
+    as_saved = PreTrainedTokenizerFast.from_pretrained(path, **options)
+    return as_saved if tokenizer_sha256(as_saved) == saved else tokenizer
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Silences the bars of transformers, which would cut through ours."""
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # transformers
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "manifest.json").is_file() or (path / "checkpoints").is_dir()
