@@ -1,0 +1,258 @@
+"""A causal LM that exists already: a folder, a run of ours, or a repository on the Hub.
+
+Code from a repository is never run, and weights are read without unpickling objects. A Hub id is
+pinned to one commit before anything is read; without a network what is in the cache serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub import HfApi, hf_hub_download
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from understudy.models.folders import (
+    checkpoint_folder,
+    load_tokenizer,
+    read_description,
+    without_progress_bars,
+)
+from understudy.models.segments import SEGMENTS
+from understudy.models.source import Setup, generation_config
+from understudy.records import InputError
+
+PAD = "<|pad|>"
+_HUB_TIMEOUT_SECONDS = 10.0
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+class _Place(NamedTuple):
+    """What transformers is asked to read: a folder, or a repository at a commit."""
+
+    path: str
+    revision: str | None
+    is_local: bool
+    is_reachable: bool = True
+
+    def options(self) -> dict[str, Any]:
+        """For ``from_pretrained``."""
+        return {
+            "revision": self.revision or "main",
+            "local_files_only": self.is_local or not self.is_reachable,
+            "trust_remote_code": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint to load.
+
+    Args:
+        path: A folder, a run folder (its last checkpoint, else its best) or a Hub id.
+        revision: Branch, tag or commit on the Hub.
+        dtype: Of the weights.
+        attention: See :class:`~understudy.models.source.Setup`.
+        gradient_checkpointing: Whether layers are recomputed in the backward pass.
+        compile: Whether torch.compile makes the forward pass.
+        tokenizer_path: Where the tokenizer is when it is not with the weights.
+    """
+
+    path: str
+    revision: str | None = None
+    dtype: str = "float32"
+    attention: str = SEGMENTS
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    tokenizer_path: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The Hub id or the folder's name; for a run of ours the model that it began with."""
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            return self.path
+        return str(read_description(folder).get("base_model", folder.resolve().name))
+
+    def check(self) -> None:
+        """Refuses what cannot work here, before the weights are read.
+
+        Raises:
+            InputError: One line that says what to type instead.
+        """
+        self._setup.check()
+        self._read_config()
+
+    def tokenizer(self, corpus: Iterable[str] = ()) -> PreTrainedTokenizerBase:
+        """The checkpoint's tokenizer, with a PAD of its own; ``corpus`` is not read.
+
+        Raises:
+            InputError: There is none, or it has no end token.
+        """
+        del corpus
+        place = self._tokenizer_place()
+        try:
+            tokenizer = load_tokenizer(place.path, **place.options())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{place.path} has no tokenizer that transformers can read "
+                f"({_first_line(error)}); type model.tokenizer_path=FOLDER"
+            ) from error
+        if tokenizer.eos_token_id is None:
+            raise InputError(
+                f"the tokenizer of {place.path} has no end token, so a model could not learn to "
+                "stop; set eos_token in its tokenizer_config.json"
+            )
+        if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+            tokenizer.add_special_tokens({"pad_token": PAD})
+        return tokenizer
+
+    def model_config(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+        """The checkpoint's architecture, its vocabulary as large as ``tokenizer`` needs it."""
+        config = self._read_config()
+        text = config.get_text_config()
+        text.vocab_size = max(text.vocab_size, len(tokenizer))
+        text.pad_token_id = tokenizer.pad_token_id
+        return config
+
+    def fingerprint(self, tokenizer: PreTrainedTokenizerBase) -> str:
+        """Hash of a folder's config and weights, or the repository and its commit."""
+        del tokenizer
+        place = _locate(self.path, self.revision)
+        if not place.is_local:
+            return f"{place.path}@{place.revision}"
+        digest = hashlib.sha256()
+        folder = Path(place.path)
+        weights = [file for pattern in _WEIGHTS for file in folder.glob(pattern)]
+        for file in (folder / "config.json", *sorted(weights)):
+            with file.open("rb") as stream:
+                digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+    def load(self, tokenizer: PreTrainedTokenizerBase, *, seed: int = 0) -> PreTrainedModel:
+        """The model, embeddings grown to the tokenizer; nothing of it is random.
+
+        Raises:
+            InputError: Weights are missing or broken, or the architecture cannot be trained here.
+        """
+        del seed
+        place = _locate(self.path, self.revision)
+        try:
+            with without_progress_bars():
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
+                    place.path,
+                    dtype=self._setup.torch_dtype,
+                    attn_implementation=self.attention,
+                    weights_only=True,
+                    output_loading_info=True,
+                    **place.options(),
+                )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"model.path={self.path} cannot be loaded as a causal LM: {_first_line(error)}"
+            ) from error
+        policy, report = loaded
+        if report["missing_keys"]:
+            raise InputError(
+                f"model.path={self.path} lacks weights of a causal LM, "
+                f"{min(report['missing_keys'])} among them; give a complete checkpoint"
+            )
+        _grow_embeddings(policy, len(tokenizer))
+        policy.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+        policy.generation_config = generation_config(tokenizer)
+        return self._setup.apply(policy)
+
+    @property
+    def _setup(self) -> Setup:
+        return Setup(self.dtype, self.attention, self.gradient_checkpointing, self.compile)
+
+    def _tokenizer_place(self) -> _Place:
+        if self.tokenizer_path is None:
+            return _locate(self.path, self.revision)
+        folder = Path(self.tokenizer_path).expanduser()
+        if folder.is_dir():
+            return _Place(str(checkpoint_folder(folder)), None, is_local=True)
+        return _locate(self.tokenizer_path, None)
+
+    def _read_config(self) -> PreTrainedConfig:
+        place = _locate(self.path, self.revision)
+        try:
+            config: PreTrainedConfig = AutoConfig.from_pretrained(place.path, **place.options())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"model.path={self.path} has no config that transformers can read: "
+                f"{_first_line(error)}"
+            ) from error
+        return config
+
+
+def _locate(path: str, revision: str | None) -> _Place:
+    local = Path(path).expanduser()
+    if local.is_dir():
+        folder = checkpoint_folder(local)
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"model.path={path}: the folder has no config.json; give one that "
+                "save_pretrained wrote, or a run folder"
+            )
+        return _Place(str(folder), None, is_local=True)
+    if local.exists():
+        raise InputError(f"model.path={path} is a file; give the folder that holds config.json")
+    if path.count("/") > 1 or path.startswith((".", "/", "~")):
+        raise InputError(
+            f"model.path={path}: there is no such folder; give a checkpoint's folder, a run folder "
+            "or a Hub id (OWNER/NAME)"
+        )
+    return _locate_on_hub(path, revision)
+
+
+@lru_cache(maxsize=16)
+def _locate_on_hub(repo: str, revision: str | None) -> _Place:
+    """The repository pinned to a commit: the Hub's word, or what is in the cache without it."""
+    try:
+        found = HfApi().model_info(repo, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
+        return _Place(repo, found.sha, is_local=False)
+    except Exception as error:  # whatever keeps the Hub from answering, the cache may serve
+        reason = _first_line(error)
+    try:
+        cached = hf_hub_download(repo, "config.json", revision=revision, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model {repo}: there is no such folder, it is not in the Hub's cache, and the Hub "
+            f"did not give it ({reason}); download {repo} elsewhere and type model.path=FOLDER"
+        ) from error
+    return _Place(repo, Path(cached).parent.name, is_local=False, is_reachable=False)
+
+
+@torch.no_grad()
+def _grow_embeddings(policy: PreTrainedModel, num_tokens: int) -> None:
+    """Gives new tokens the mean of the existing rows, in and out (METHODS 1.2); never shrinks."""
+    num_rows = _token_matrices(policy)[0].shape[0]
+    if num_tokens <= num_rows:
+        return
+    policy.resize_token_embeddings(num_tokens, mean_resizing=False)
+    for matrix in _token_matrices(policy):
+        matrix[num_rows:] = matrix[:num_rows].float().mean(0).to(matrix.dtype)
+
+
+def _token_matrices(policy: PreTrainedModel) -> list[Tensor]:
+    modules = (policy.get_input_embeddings(), policy.get_output_embeddings())  # type: ignore[no-untyped-call]  # transformers
+    return [module.get_parameter("weight") for module in modules]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0]
