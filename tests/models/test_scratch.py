@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -112,3 +114,46 @@ def test_key_heads_follow_the_heads_unless_given(
     given = scratch(architecture, config={**WIDTHS, "num_key_value_heads": 1})
     assert followed.num_key_value_heads == 2
     assert given.model_config(tiny_tokenizer).num_key_value_heads == 1
+
+
+# In a process of its own: the run-time shape checks of the tests cannot be compiled.
+_COMPILE = """
+import torch
+from understudy.models.generate import Decoding, generate
+from understudy.models.scratch import Scratch
+from understudy.models.segments import plan_segments
+from understudy.models.tokenizers import TrainedBPE
+
+vocabulary = TrainedBPE(vocab_size=300)
+tokenizer = vocabulary.tokenizer(["some text"])
+config = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+plain, compiled = (
+    Scratch("llama", vocabulary, config, compile=compile).load(tokenizer, seed=0)
+    for compile in (False, True)
+)
+plan = plan_segments([4, 5])
+hidden = [
+    policy.base_model(
+        input_ids=torch.arange(9)[None], position_ids=plan.position_ids, segments=plan,
+        use_cache=False,
+    ).last_hidden_state
+    for policy in (plain, compiled)
+]
+torch.testing.assert_close(hidden[1], hidden[0])
+assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+assert compiled.state_dict().keys() == plain.state_dict().keys()
+answers = [
+    generate(policy, tokenizer, [[5, 6, 7], [8]], decoding=Decoding(max_new_tokens=3))
+    for policy in (plain, compiled)
+]
+assert answers[0] == answers[1]
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_model_computes_the_same() -> None:
+    """On segments, where training calls it; its weights keep their names."""
+    child = subprocess.run(
+        [sys.executable, "-c", _COMPILE], capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 0, child.stderr

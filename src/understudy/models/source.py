@@ -139,7 +139,7 @@ class Setup:
         if self.gradient_checkpointing:
             policy.activation_checkpointing_enable({"use_reentrant": False})
         if self.compile:
-            policy.compile()
+            policy.base_model.compile()  # the part that both training and the model itself call
         return policy
 
 
