@@ -1,4 +1,4 @@
-"""The templates: METHODS 1.1's golden hashes, and values that look like code."""
+"""The templates: golden hashes of the released text, and values that look like code."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_f_is_symmetric_and_one_for_equals(text: str, other: str) -> None:
 
 
 def test_golden_case_by_hand() -> None:
-    """LCS of 5 among 8 and 9 tokens: P = 5/8, R = 5/9, F = 10/17 (METHODS 5.5)."""
+    """LCS of 5 among 8 and 9 tokens: P = 5/8, R = 5/9, F = 10/17."""
     score = rouge(
         "The quick brown dog jumps on the log.", "The quick brown fox jumps over the lazy dog"
     )

@@ -117,7 +117,7 @@ def without_pad(tmp_path: Path, tiny_checkpoint: TinyCheckpoint) -> Callable[...
 
 @pytest.mark.parametrize("architecture", ["llama", "opt", "gpt2"])
 def test_pad_is_never_the_end_token(without_pad: Callable[..., Path], architecture: str) -> None:
-    """METHODS 1.2: the <|pad|> that is there already is taken, and no row is added."""
+    """The <|pad|> that is there already is taken, and no row is added."""
     source = Checkpoint(str(without_pad(architecture)))
     tokenizer = source.tokenizer()
     assert tokenizer.pad_token == PAD

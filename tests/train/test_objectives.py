@@ -144,7 +144,7 @@ def test_autocast_multiplies_in_bfloat16_and_takes_the_softmax_in_float32() -> N
 
 
 def test_mean_per_example_differs_from_the_mean_per_token() -> None:
-    """METHODS' case: 2 tokens that sum to 4 and 8 that sum to 8 are 1.2 a token, 1.5 an example."""
+    """By hand: 2 tokens that sum to 4 and 8 that sum to 8 are 1.2 a token, 1.5 an example."""
     tokens = torch.tensor([2.0] * 2 + [1.0] * 8)
     per_example = per_example_mean_nll(tokens, torch.tensor([2, 8]))
     assert tokens.mean() == pytest.approx(1.2)

@@ -234,7 +234,7 @@ def test_recipes_that_cannot_work_are_refused(
 def test_steps_of_the_released_runs(
     batch_size: int, steps_per_epoch: str, num_steps: int, recipe_of: Callable[..., Recipe]
 ) -> None:
-    """METHODS 2: 52,002 rows in three epochs."""
+    """The released 52,002 rows in three epochs."""
     recipe = recipe_of(
         batch_size=batch_size, steps_per_epoch=steps_per_epoch, max_steps=-1, max_epochs=3
     )

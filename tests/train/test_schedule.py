@@ -1,4 +1,4 @@
-"""The learning rate against METHODS' golden numbers and against transformers' own schedules."""
+"""The learning rate against golden numbers and against transformers' own schedules."""
 
 import math
 
@@ -17,7 +17,7 @@ from understudy.train.schedule import Schedule
     ("total_steps", "warmup"), [(1221, 37), (2439, 74), (1218, 37), (2436, 74), (100, 3), (101, 4)]
 )
 def test_warmup_is_three_percent_rounded_up(total_steps: int, warmup: int) -> None:
-    """The step counts of 52,002 rows in METHODS 2, and that 3 % of 100 is 3, not 4."""
+    """The step counts of 52,002 rows, and that 3 % of 100 is 3, not 4."""
     assert Schedule().num_warmup_steps(total_steps) == warmup
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning through the real Trainer: METHODS' hand-worked loss, equal-by-theory runs, NaN."""
+"""Fine-tuning through the real Trainer: a hand-worked loss, equal-by-theory runs, NaN."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def model_without_context() -> PreTrainedModel:
 def test_loss_is_the_mean_over_tokens_not_over_micro_batches(
     micro_batch_size: int, arm_of: Callable[..., PreparedArm], train: Train, logged: Logged
 ) -> None:
-    """METHODS 2: 2 tokens that sum to 4 and 8 that sum to 8 give 1.2; the mean of means is 1.5."""
+    """2 tokens that sum to 4 and 8 that sum to 8 give 1.2; the mean of means is 1.5."""
     arm = arm_of([([2], [2] * 2), ([3], [3] * 8)])
     train(model_without_context(), arm, micro_batch_size=micro_batch_size, max_steps=1)
     assert logged("train/loss") == pytest.approx([1.2], rel=1e-6)

@@ -1,7 +1,7 @@
 """Optimizer windows: one item of the training loader is all that one optimizer step learns from.
 
 A window's examples are drawn at random and only then laid into micro-batches, because batches
-chosen by length learn something else (METHODS 9.6 measured .814 instead of .956). Examples are
+chosen by length learn something else (in the lab .814 instead of .956 accuracy). Examples are
 flattened into one row of whole segments, never padded and never split. The supervised-token count
 of the whole window over all ranks is known from the table, so nothing is communicated.
 

@@ -1,6 +1,6 @@
 """Scores answers by ROUGE against every reference of their question, in the paper's buckets.
 
-Peng et al. 2023, figure 6 and METHODS 5.5, 5.6. The paper has one reference a question; a question
+Peng et al. 2023, figure 6. The paper has one reference a question; a question
 of ours may have several (one a teacher): a score is then the mean over them, a length bucket's over
 those of that length, and each author's own score stands beside it.
 """

@@ -2,7 +2,7 @@
 
 The unit is the item (a question); a column is what was measured on it (a metric of an arm). Items
 that a column does not concern are NaN there. All columns that concern the same items see the same
-resamples, so a difference of two columns is paired. METHODS 5.1 and 5.5: percentile bootstrap,
+resamples, so a difference of two columns is paired. A percentile bootstrap,
 10,000 resamples, 95 %, fixed seed.
 """
 

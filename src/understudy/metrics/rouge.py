@@ -1,10 +1,10 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L F of one answer against one reference.
 
-Equal to Google's rouge-score package (the paper's choice; METHODS 5.5) wherever that package can
+Equal to Google's rouge-score package (the paper's choice) wherever that package can
 tell, over rapidfuzz's C++ longest common subsequence. Two differences, both because unknown is not
 zero: a reference without tokens, and an answer that has letters but no tokens (Chinese read as
 English), are undefined with a reason, where rouge-score says 0. An answer that says nothing at all
-stays 0. Chinese text has one token for each character (METHODS 5.6).
+stays 0. Chinese text has one token for each character.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def _locate_on_hub(repo: str, revision: str | None) -> _Place:
 
 @torch.no_grad()
 def _grow_embeddings(policy: PreTrainedModel, num_tokens: int) -> None:
-    """Gives new tokens the mean of the existing rows, in and out (METHODS 1.2); never shrinks."""
+    """Gives new tokens the mean of the existing rows, in and out, as Alpaca does; never shrinks."""
     num_rows = _token_matrices(policy)[0].shape[0]
     if num_tokens <= num_rows:
         return

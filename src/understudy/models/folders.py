@@ -2,7 +2,7 @@
 
 transformers alone can load one; how we compute attention does not leak into it. ``understudy.json``
 beside the weights holds the template that the model was trained with, because answering another
-one's prompts measures the template, not the model (METHODS 1.1).
+one's prompts measures the template, not the model.
 """
 
 from __future__ import annotations

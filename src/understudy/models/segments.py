@@ -1,7 +1,7 @@
 """Exact attention over a flattened row of whole examples, segment by segment.
 
 SFT rows are short, so a micro-batch is one row [1, tokens] without padding, and every segment
-attends causally to itself only (METHODS 2, packing without contamination). transformers finds the
+attends causally to itself only. transformers finds the
 function under the name "segments"; the lengths travel through the model call::
 
     plan = plan_segments([3, 5])

@@ -1,6 +1,6 @@
 """A fair comparison or none: what must be equal between two arms, and what was asked about.
 
-DESIGN.md section 4. Arms are compared seed by seed where they share seeds, because a model from
+Arms are compared seed by seed where they share seeds, because a model from
 scratch has another fingerprint for each. What an arm's name says it varies is what is asked about:
 arms that differ in ``model=`` ask about the base model (and its tokenizer), and nothing else.
 """

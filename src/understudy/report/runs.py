@@ -1,6 +1,6 @@
 """Reads run folders back: manifests, item scores and histories, and the jobs that left none.
 
-A report trusts nothing but what a run left in its folder (DESIGN.md section 3). What cannot be read
+A report trusts nothing but what a run left in its folder. What cannot be read
 is named among the failed jobs; it never stops the report and never disappears.
 """
 

@@ -1,6 +1,6 @@
 """How likely a policy finds the labels of a micro-batch, with logits only where labels are.
 
-DESIGN 5: the backbone runs once over the flattened row, attention stays inside each segment, and
+The backbone runs once over the flattened row, attention stays inside each segment, and
 the output head sees labelled positions only. A head that is more than one linear layer (Gemma caps
 its logits, Cohere and Granite scale them) is found out at load and left to the model itself.
 """

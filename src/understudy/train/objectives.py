@@ -1,6 +1,6 @@
 """The SFT objective: summed negative log-likelihood of the supervised tokens.
 
-METHODS 2. Logits exist only for labelled positions and only one chunk of them at a time: the
+Logits exist only for labelled positions and only one chunk of them at a time: the
 chunk's gradients for hidden states and output head are formed during the forward pass, so no
 [labels, vocab] matrix is ever whole. Labels arrive shifted: ``hidden[i]`` predicts ``labels[i]``.
 """

@@ -1,6 +1,6 @@
 """How a model is trained, and the one function that trains it: policy and data in, folders out.
 
-Peng et al. 2023, section 3.1 (Alpaca's recipe); METHODS 2. One Lightning epoch is the whole run, so
+Peng et al. 2023, section 3.1 (Alpaca's recipe). One Lightning epoch is the whole run, so
 that validation, checkpoints and the cursor count optimizer steps and nothing else.
 """
 
@@ -29,7 +29,7 @@ from understudy.train.seeding import seed_everything
 from understudy.train.sft import OptimizerFactory, SFTModule
 from understudy.train.trainer import interrupts_raise, less_chatter
 
-# Examples that the released runs sent through all devices at once: 4 x 4 GPUs, 1 x 16 (METHODS 2).
+# Examples that the released runs sent through all devices at once: 4 x 4 GPUs, 1 x 16.
 _HF_FORWARD_BATCH = 16
 _STEPS_PER_EPOCH = ("ceil", "hf_floor")
 

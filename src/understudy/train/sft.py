@@ -1,6 +1,6 @@
 """Supervised fine-tuning as a Lightning module: one batch is one whole optimizer step.
 
-Peng et al. 2023, section 3.1; METHODS 2. The loss of a step is the sum over its supervised tokens
+Peng et al. 2023, section 3.1. The loss of a step is the sum over its supervised tokens
 divided by their count over all micro-batches and ranks, which Lightning's own accumulation (a mean
 of means) cannot express: so optimisation is manual and a loader's item is a :class:`Window`.
 """
