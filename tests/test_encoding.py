@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from understudy.encoding import OVERLENGTH, Encoder, tokenizer_sha256
+from understudy.models.tokenizers import TrainedBPE
 from understudy.prompts import ALPACA_COMPACT, PromptTemplate
 from understudy.records import Completion, InputError, Instruction
 
@@ -251,3 +252,16 @@ def test_any_row_fits_has_labels_and_is_accounted_for(
             assert EOS not in learned
         else:
             assert learned == [*response, EOS]
+
+
+def test_an_end_token_that_somebody_wrote_out_is_text() -> None:
+    tokenizer = TrainedBPE(vocab_size=300).tokenizer(["a b c"])
+    written = str(tokenizer.eos_token)
+    rows = encoder(tokenizer=tokenizer).encode(
+        [Completion(Instruction("1", f"say {written}"), f"it is {written} indeed", "t")]
+    )
+    ids = rows.row(0).tolist()
+    assert ids.count(tokenizer.eos_token_id) == 1
+    assert ids[-1] == tokenizer.eos_token_id
+    prompt = encoder(tokenizer=tokenizer).prompt_ids([Instruction("1", f"say {written}")])
+    assert prompt[0] == ids[: len(prompt[0])]

@@ -105,12 +105,14 @@ class Encoder:
         """Refuses values that cannot work."""
         if self.overlength not in OVERLENGTH:
             choices = ", ".join(OVERLENGTH)
-            raise InputError(f"overlength={self.overlength!r} is unknown; choose one of {choices}")
+            raise InputError(
+                f"prompt.overlength={self.overlength!r} is unknown; choose one of {choices}"
+            )
         if self.max_length < 2:
-            raise InputError(f"max_length={self.max_length} has no room for a label; use 2 or more")
+            raise InputError(f"prompt.max_length={self.max_length} has no room for labels")
         if not 0 <= self.max_dropped_fraction <= 1:
             raise InputError(
-                f"max_dropped_fraction={self.max_dropped_fraction} is not a share; use 0 to 1"
+                f"prompt.max_dropped_fraction={self.max_dropped_fraction} is not a share; use 0 to 1"
             )
         if self.tokenizer.eos_token_id is None:
             raise InputError(
@@ -217,8 +219,8 @@ class Encoder:
         if self.overlength == "error":
             raise InputError(
                 f"row {completion.prompt.id} of {completion.author} has "
-                f"{len(prompt) + len(target)} tokens, more than max_length={self.max_length}; "
-                "raise it, or choose overlength=truncate_response, truncate_prompt_left or drop"
+                f"{len(prompt) + len(target)} tokens, over prompt.max_length={self.max_length}; "
+                "raise it, or type prompt.overlength=truncate_response, truncate_prompt_left or drop"
             )
         if self.overlength == "drop":
             return _Fitted(prompt, [], "overlength")
@@ -243,27 +245,33 @@ class Encoder:
         return _Fitted(prompt[:num_head] + prompt[-room:], target, "truncated_prompt")
 
     def _token_ids(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text without special tokens of the tokenizer's own."""
+        """Ids of each text; an end token that somebody wrote out is text like any other."""
         if not self.tokenizer.is_fast:
-            encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)
+            encoded = self.tokenizer(
+                texts, add_special_tokens=False, split_special_tokens=True, verbose=False
+            )
             return list(encoded["input_ids"])
         backend = _plain_backend(self.tokenizer)
-        return [row.ids for row in backend.encode_batch_fast(texts, add_special_tokens=False)]
+        before, backend.encode_special_tokens = backend.encode_special_tokens, True
+        try:
+            return [row.ids for row in backend.encode_batch_fast(texts, add_special_tokens=False)]
+        finally:
+            backend.encode_special_tokens = before
 
     def _check_dropped(self, num_rows: int, dropped: Counter[str]) -> None:
         counts = ", ".join(f"{what}: {count:,}" for what, count in sorted(dropped.items()))
         if num_rows == dropped.total():
             raise InputError(
                 f"no supervised token is left: {num_rows:,} rows, all dropped ({counts or 'none'})"
-                f"; raise max_length={self.max_length} or choose another overlength"
+                f"; raise prompt.max_length={self.max_length} or choose another prompt.overlength"
             )
         fraction = dropped.total() / num_rows
         if fraction > self.max_dropped_fraction:
             raise InputError(
                 f"{dropped.total():,} of {num_rows:,} rows ({fraction:.1%}) were dropped "
-                f"({counts}), more than {self.max_dropped_fraction:.1%}; raise max_length="
-                f"{self.max_length}, choose another overlength, or accept it with "
-                f"max_dropped_fraction={min(1.0, fraction + 0.01):.2f}"
+                f"({counts}), more than {self.max_dropped_fraction:.1%}; raise prompt.max_length="
+                f"{self.max_length}, choose another prompt.overlength, or accept it with "
+                f"prompt.max_dropped_fraction={min(1.0, fraction + 0.01):.2f}"
             )
 
 

@@ -1,7 +1,8 @@
 """How many optimizer steps a run has, and the learning rate at each of them.
 
-As in Alpaca's recipe: warm-up W = ceil(0.03 T), lr(t) = base t / W below W, so that the first step has learning
-rate 0; then half a cosine to 0 at T. Rates are factors of the optimizer's own learning rate.
+As in Alpaca's recipe: warm-up W = ceil(0.03 T), lr(t) = base t / W below W, so that the first step
+has learning rate 0; then half a cosine to 0 at T. Rates are factors of the optimizer's own
+learning rate.
 """
 
 from __future__ import annotations
