@@ -112,7 +112,7 @@ class Encoder:
             raise InputError(f"prompt.max_length={self.max_length} has no room for labels")
         if not 0 <= self.max_dropped_fraction <= 1:
             raise InputError(
-                f"prompt.max_dropped_fraction={self.max_dropped_fraction} is not a share; use 0 to 1"
+                f"prompt.max_dropped_fraction={self.max_dropped_fraction} is not a share"
             )
         if self.tokenizer.eos_token_id is None:
             raise InputError(
@@ -220,7 +220,7 @@ class Encoder:
             raise InputError(
                 f"row {completion.prompt.id} of {completion.author} has "
                 f"{len(prompt) + len(target)} tokens, over prompt.max_length={self.max_length}; "
-                "raise it, or type prompt.overlength=truncate_response, truncate_prompt_left or drop"
+                "raise it, or type prompt.overlength=truncate_response"
             )
         if self.overlength == "drop":
             return _Fitted(prompt, [], "overlength")
