@@ -17,7 +17,7 @@ from understudy.eval.summary import GREEDY, score_predictions
 from understudy.models.generate import Decoding, generate
 from understudy.records import InputError, Prediction, Question, Scorer
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 """A progress bar's ``update``."""
 
 
@@ -68,6 +68,10 @@ class Evaluation:
             return list(questions)
         chosen = sorted(range(len(questions)), key=lambda index: _rank(questions[index]))
         return [questions[index] for index in sorted(chosen[: self.num_questions])]
+
+    def num_answers(self, questions: Sequence[Question]) -> int:
+        """Answers that :meth:`evaluate` will generate."""
+        return len(self.asked(questions)) * len(self.decodings)
 
     def evaluate(
         self,

@@ -76,7 +76,7 @@ def generate(
     decoding: Decoding,
     batch_tokens: int = 16_384,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> list[Generated]:
     """Answers to ``prompts`` (token ids), in their order.
 

@@ -14,7 +14,7 @@ from understudy.eval.record import questions_sha256, record_predictions
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.folders import read_template, require_template
 from understudy.records import Question, QuestionSource, question_to_json
-from understudy.stages.printing import print_facts
+from understudy.stages.printing import answering, print_facts
 from understudy.tracking.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -55,9 +55,16 @@ def run(
         run.inherit(parent)
     with run.timed("evaluation"):
         policy = model.load(tokenizer, seed=run.manifest.seed)
-        predictions = evaluation.evaluate(
-            policy, tokenizer, encoder, asked, author="student", seed=run.manifest.seed
-        )
+        with answering("student", evaluation.num_answers(asked)) as progress:
+            predictions = evaluation.evaluate(
+                policy,
+                tokenizer,
+                encoder,
+                asked,
+                author="student",
+                seed=run.manifest.seed,
+                progress=progress,
+            )
     record_predictions(run, predictions)
 
 
@@ -82,7 +89,7 @@ def evaluation_facts(evaluation: Evaluation, asked: Sequence[Question]) -> dict[
     most = sum(decoding.max_new_tokens for decoding in evaluation.decodings) * len(asked)
     return {
         "questions": f"{len(asked):,}",
-        "answers to generate": f"{len(asked) * len(evaluation.decodings):,} "
+        "answers to generate": f"{evaluation.num_answers(asked):,} "
         f"({', '.join(decoding.name for decoding in evaluation.decodings)})",
         "new tokens": f"at most {most:,}",
         "API calls": "0",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from tqdm import tqdm
 
 
 def print_facts(title: str, facts: Mapping[str, str]) -> None:
@@ -27,3 +29,10 @@ def in_words(counts: Mapping[str, int]) -> str:
 def gibibytes(num_bytes: float) -> str:
     """A size for people."""
     return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**28 else f"{num_bytes / 2**20:.0f} MiB"
+
+
+@contextmanager
+def answering(author: str, num_answers: int) -> Iterator[Callable[[int], object]]:
+    """A bar over the answers of ``author``, told how many came; none where there is no terminal."""
+    with tqdm(total=num_answers, desc=f"{author} answers", unit="", disable=None) as bar:
+        yield bar.update

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from understudy.data.arm import DataArm, PreparedArm
@@ -29,7 +30,7 @@ from understudy.models.memory import num_parameters, training_memory
 from understudy.models.source import ModelSource
 from understudy.records import Prediction, Question, QuestionSource, question_to_json
 from understudy.stages.evaluate import evaluation_facts
-from understudy.stages.printing import gibibytes, in_words, print_facts
+from understudy.stages.printing import answering, gibibytes, in_words, print_facts
 from understudy.train.recipe import FitResult, Recipe, fit
 from understudy.train.sft import CHUNK_LOGITS
 
@@ -74,9 +75,7 @@ def run(
         student, fitted = _train(run, work, model, recipe)
     _record_training(run, work, recipe, fitted, budget=arm.budget)
     with run.timed("evaluation"):
-        predictions = evaluation.evaluate(
-            student, work.tokenizer, work.encoder, work.questions, author="student", seed=run.seed
-        )
+        predictions = _answers(run, work, student, evaluation, author="student")
     record_predictions(run, predictions, baselines)
 
 
@@ -124,7 +123,7 @@ def _peak_memory(work: _Work, model: ModelSource, recipe: Recipe) -> int:
         gradient_checkpointing=model.gradient_checkpointing,
         accumulates=step_tokens > recipe.micro_batch_tokens,
     )
-    return memory.peak
+    return memory.peak if torch.cuda.is_available() else memory.peak_on_cpu
 
 
 def _prepare(
@@ -166,14 +165,27 @@ def _base_answers(
 
     def answer() -> list[Prediction]:
         base = model.load(work.tokenizer, seed=run.seed)
-        return evaluation.evaluate(
-            base, work.tokenizer, work.encoder, work.questions, author=BASE, seed=run.seed
-        )
+        return _answers(run, work, base, evaluation, author=BASE)
 
     names = ("base_model", "tokenizer", "template", "questions", "decoding")
     key = {name: run.manifest.comparable[name] for name in names} | {"seed": run.seed}
     answers = cached_answers(Path(cache_dir), key, answer) if cache_dir else answer()
     return evaluation.score_rows(answers)
+
+
+def _answers(
+    run: Run, work: _Work, policy: PreTrainedModel, evaluation: Evaluation, *, author: str
+) -> list[Prediction]:
+    with answering(author, evaluation.num_answers(work.questions)) as progress:
+        return evaluation.evaluate(
+            policy,
+            work.tokenizer,
+            work.encoder,
+            work.questions,
+            author=author,
+            seed=run.seed,
+            progress=progress,
+        )
 
 
 def _teacher_answers(work: _Work, arm: DataArm, evaluation: Evaluation) -> list[Prediction]:
