@@ -38,9 +38,18 @@ def understudy(
         finally:
             signal.signal(signal.SIGTERM, handler)
             os.environ["HYDRA_FULL_ERROR"] = "0"
-            logging.shutdown()
+            _close_log_files()
         captured = capfd.readouterr()
         return Done(code, captured.out, captured.err)
 
     yield call
     GlobalHydra.instance().clear()
+
+
+def _close_log_files() -> None:
+    """Hydra opens a log file for each job and leaves the last one to the end of the process."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler) and handler.baseFilename.endswith(".log"):
+            root.removeHandler(handler)
+            handler.close()

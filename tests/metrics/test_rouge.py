@@ -1,8 +1,10 @@
 """ROUGE against the rouge-score package, by hand, and where it is undefined."""
 
 import string
+import sys
 
 import pytest
+from absl import logging as absl_logging
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
@@ -16,6 +18,10 @@ from understudy.metrics.rouge import (
     tokenize,
     why_undefined,
 )
+
+# rouge-score logs through absl, whose handler closes its stream when logging is set up anew, as
+# Hydra does for every job: here that would be the stream pytest captures with.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 ORACLES = {
     use_stemmer: rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=use_stemmer)
