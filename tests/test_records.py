@@ -19,6 +19,7 @@ from understudy.records import (
     question_from_json,
     question_to_json,
     read_jsonl,
+    teacher_names,
     write_jsonl,
 )
 
@@ -84,3 +85,23 @@ def test_an_id_is_of_the_content_and_keeps_the_fields_apart() -> None:
     assert instruction_id("Say hi") == "972c891e2ed73e75"
     assert instruction_id("a", "b") != instruction_id("ab")
     assert instruction_id("a", "b") != instruction_id("b", "a")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"gpt4.json": "gpt4", "b/gpt35.json": "gpt35"},
+        {"gpt4/alpaca.json": "gpt4/alpaca", "gpt35/alpaca.json": "gpt35/alpaca", "c.json": "c"},
+        {"a/x/t.json": "a/x/t", "b/x/t.json": "b/x/t", "c/t.jsonl": "c/t"},
+        {"a/t.json": "t.json", "a/t.jsonl": "t.jsonl"},
+        {"t.json": "t", "./t.json": "t", "a/../t.json": "t"},
+        {"v1.5.json": "v1.5"},
+    ],
+)
+def test_a_teacher_is_named_by_its_file_and_no_two_alike(named: dict[str, str]) -> None:
+    assert teacher_names(list(named)) == named
+    assert teacher_names(list(named)[::-1]) == named
+
+
+def test_equal_files_below_a_root_are_told_apart() -> None:
+    assert teacher_names(["/t.json", "/a/t.json"]) == {"/t.json": "/t", "/a/t.json": "a/t"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -127,6 +128,32 @@ class QuestionSource(Protocol):
 def instruction_id(instruction: str, input: str = "") -> str:
     """A stable id of the content: 16 hex digits of sha256 over both fields."""
     return hashlib.sha256(f"{instruction}\x1f{input}".encode()).hexdigest()[:16]
+
+
+def teacher_names(paths: Sequence[str]) -> dict[str, str]:
+    """What to call who answered in each file: its stem, or the shortest path end of its own.
+
+    The names do not depend on the order. Two spellings of one path have one name. Files that differ
+    in nothing but the suffix keep it.
+
+    >>> list(teacher_names(["gpt4/alpaca.json", "gpt35/alpaca.json", "gpt35/weak.json"]).values())
+    ['gpt4/alpaca', 'gpt35/alpaca', 'weak']
+    """
+    whole = {path: Path(os.path.abspath(Path(path).expanduser())) for path in paths}  # noqa: PTH100 - a link keeps its name
+    num_files = Counter(end for path in set(whole.values()) for end in _ends(path))
+    return {
+        path: next((end for end in _ends(file) if num_files[end] == 1), str(file))
+        for path, file in whole.items()
+    }
+
+
+def _ends(path: Path) -> list[str]:
+    """The ends of a path from its stem upwards, then the same with its suffix; each one once."""
+    sizes = range(1, len(path.parts) + 1)
+    ends = [
+        Path(*each.parts[-n:]).as_posix() for each in (path.with_suffix(""), path) for n in sizes
+    ]
+    return list(dict.fromkeys(ends))
 
 
 def question_to_json(question: Question) -> dict[str, Any]:

@@ -137,6 +137,14 @@ def test_siblings_are_read_alike_and_named_by_their_files() -> None:
     ]
 
 
+def test_siblings_with_one_stem_are_named_by_their_folders_too() -> None:
+    source = AnswerFile("gpt4/alpaca.json", teacher="gpt4/alpaca")
+    peers = siblings(source, ["gpt4/alpaca.json", "gpt35/alpaca.json"])
+    assert [peer.teacher for peer in peers] == ["gpt4/alpaca", "gpt35/alpaca"]
+    others = siblings(source, ["gpt35/alpaca.json", "strong.json"])
+    assert [peer.teacher for peer in others] == ["gpt35/alpaca", "strong"]
+
+
 def test_siblings_of_what_is_no_file_are_refused() -> None:
     class Lab:
         teacher = "strong"

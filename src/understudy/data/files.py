@@ -22,6 +22,7 @@ from understudy.records import (
     Instruction,
     SourceRows,
     instruction_id,
+    teacher_names,
 )
 
 _FIELDS = ("instruction", "input", "output", "id", "task", "lang")
@@ -72,6 +73,11 @@ class AnswerFile:
             require_choice("data.fields", name, _FIELDS)
         if not self.teacher:
             object.__setattr__(self, "teacher", Path(self.path).stem)
+
+    @property
+    def location(self) -> Path:
+        """The file's own path, however it was written."""
+        return Path(self.path).expanduser().resolve()
 
     def read(self) -> SourceRows:
         """All valid rows in the file's order; the file is read once.
@@ -181,7 +187,7 @@ def detect_language(text: str) -> str:
 
 
 def siblings(source: CompletionSource, paths: Sequence[str] | None) -> list[CompletionSource]:
-    """The answer files at ``paths``, read like ``source`` and named by their own names.
+    """The answer files at ``paths``, read like ``source`` and named apart from it and each other.
 
     Raises:
         InputError: There are paths, but ``source`` is no file.
@@ -193,4 +199,5 @@ def siblings(source: CompletionSource, paths: Sequence[str] | None) -> list[Comp
             f"data.peers names files, but {source.teacher} answers from no file; "
             "type data=alpaca_json"
         )
-    return [replace(source, path=path, teacher="") for path in paths]
+    names = teacher_names([source.path, *paths])
+    return [replace(source, path=path, teacher=names[path]) for path in paths]
