@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.data.arm import DataArm, PreparedArm
+from understudy.data.files import AnswerFile, siblings
 from understudy.encoding import Encoder
 from understudy.prompts import ALPACA_COMPACT
 from understudy.records import (
@@ -128,6 +131,42 @@ def test_an_equal_token_budget_takes_rows_until_it_is_reached(word_encoder: Enco
     assert (len(given_number.train), given_number.num_supervised_tokens) == (16, 96)
 
 
+def test_a_row_over_the_token_budget_makes_way_for_shorter_ones(word_encoder: Encoder) -> None:
+    texts = {(f"say {key}", ""): " ".join("b" * (1 + 8 * (key % 2))) for key in range(100)}
+    arm = DataArm(Answers("t", texts), budget="supervised_tokens", num_supervised_tokens=97)
+    prepared, every = arm.prepare(word_encoder), DataArm(arm.source).prepare(word_encoder)
+    assert prepared.num_supervised_tokens == 96  # sizes are 2 and 10
+    assert set(prepared.train.num_supervised.tolist()) == {2, 10}
+    assert prepared.dropped == Counter(beyond_token_budget=90 - len(prepared.train))
+    order = [every.train.ids.index(each) for each in prepared.train.ids]
+    assert order == sorted(order)
+    assert order != list(range(len(order)))
+
+
+@pytest.mark.parametrize("peers", [[], [STRONG]])
+def test_a_budget_of_the_smallest_arm_needs_another_arm(peers: list[Answers]) -> None:
+    said = (
+        "data.budget=supervised_tokens needs data.num_supervised_tokens=N, or peers to take the "
+        "smallest arm of"
+    )
+    with pytest.raises(InputError, match=re.escape(said)):
+        DataArm(STRONG, peers, budget="supervised_tokens")
+
+
+def test_a_peer_in_the_arms_own_file_is_the_arm(
+    word_encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"instruction": f"say {key}", "output": "b"} for key in range(20)]
+    for name in ("one.json", "two.json"):
+        (tmp_path / name).write_text(json.dumps(rows), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    own = AnswerFile("one.json", teacher="star")
+    arm = DataArm(own, siblings(own, [str(tmp_path / "one.json"), "two.json"]))
+    prepared = arm.prepare(word_encoder)
+    assert [file.path for file in prepared.inputs] == ["one.json", "two.json"]
+    assert list(prepared.references) == ["star", "two"]
+
+
 def test_all_rows_of_an_instruction_are_on_one_side(word_encoder: Encoder) -> None:
     texts = {(f"say {key // 5}", f"{key}"): "b" for key in range(100)}
     arm = DataArm(Answers("t", texts), num_val=10).prepare(word_encoder)
@@ -211,7 +250,7 @@ def test_a_second_run_finds_its_tokens(word_encoder: Encoder, tmp_path: Path) ->
         ),
         (
             DataArm(STRONG, budget="supervised_tokens", num_supervised_tokens=5),
-            r"less than the first row has \(6\)",
+            r"less than the shortest row has \(6\)",
         ),
     ],
 )

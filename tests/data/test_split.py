@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.split import hash_order, num_within_budget, split_held_out
+from understudy.data.split import hash_order, split_held_out, within_budget
 from understudy.records import InputError
 
 groups = st.dictionaries(st.text(min_size=1), st.sampled_from("abcdef"), min_size=1, max_size=30)
@@ -59,6 +59,12 @@ def test_groups_too_large_to_hold_out_name_the_fix() -> None:
 
 @given(st.lists(st.integers(1, 9), min_size=1), st.integers(0, 100))
 def test_the_budget_is_filled_and_never_exceeded(sizes: list[int], budget: int) -> None:
-    count = num_within_budget(np.array(sizes), budget)
-    assert sum(sizes[:count]) <= budget
-    assert count == len(sizes) or sum(sizes[: count + 1]) > budget
+    taken = within_budget(np.array(sizes), budget)
+    left = budget - sum(sizes[index] for index in taken)
+    assert left >= 0
+    assert taken == sorted(set(taken))
+    assert all(sizes[index] > left for index in range(len(sizes)) if index not in taken)
+
+
+def test_a_row_that_overflows_the_budget_is_skipped_and_filling_goes_on() -> None:
+    assert within_budget(np.array([6, 3, 6, 1, 1]), 10) == [0, 1, 3]

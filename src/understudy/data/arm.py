@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from understudy.data.files import AnswerFile
 from understudy.data.rows import require_choice
-from understudy.data.split import num_within_budget, split_held_out
+from understudy.data.split import split_held_out, within_budget
 from understudy.data.tokens import TokenTable, token_table
 from understudy.encoding import Encoder
 from understudy.prompts import PromptTemplate
@@ -102,14 +103,16 @@ class DataArm:
         split_seed: Seed of the split and of the choice of examples. It is no training seed: arms
             and repeats that are compared share it.
         budget: What is equal between arms: ``examples`` (the same rows), ``supervised_tokens``
-            (rows up to the same number of label tokens), or ``steps`` (the same rows; the
-            trainer's max_steps ends training).
-        num_supervised_tokens: The token budget; null is what the smallest arm has.
+            (rows, in the shared order, as long as they fit in the same number of label tokens), or
+            ``steps`` (the same rows; the trainer's max_steps ends training).
+        num_supervised_tokens: The token budget; null is what the smallest arm has, so it needs
+            peers.
         min_common_fraction: Share of the largest source that must be in every source.
         cache_dir: Folder for token tables; null keeps them in memory.
 
     Raises:
-        InputError: A value is none of its choices or out of range.
+        InputError: A value is none of its choices or out of range, or a budget is the smallest
+            arm's where there is one arm.
     """
 
     source: CompletionSource
@@ -139,6 +142,15 @@ class DataArm:
             raise InputError(
                 f"data.num_supervised_tokens={self.num_supervised_tokens} has no effect with "
                 f"data.budget={self.budget}; type data.budget=supervised_tokens"
+            )
+        if self.budget == "supervised_tokens" and self.num_supervised_tokens is None:
+            self._check_peers()
+
+    def _check_peers(self) -> None:
+        if all(_is_same(peer, self.source) for peer in self.peers):
+            raise InputError(
+                "data.budget=supervised_tokens needs data.num_supervised_tokens=N, or peers to "
+                "take the smallest arm of"
             )
 
     def corpus(self, template: PromptTemplate) -> Iterator[str]:
@@ -171,7 +183,7 @@ class DataArm:
         kept = set.intersection(*(set(table.ids) for table in tables))
         fitting = [each for each in common.train_ids if each in kept]
         pool = self._pool(fitting)
-        chosen = pool[: self._num_within_budget([table.select(pool) for table in tables])]
+        chosen = self._within_budget(pool, [table.select(pool) for table in tables])
         val_ids = [each for each in common.val_ids if each in kept]
         own = tables[0].columns
         dropped = self._left_out(own.dropped, kept)
@@ -194,7 +206,8 @@ class DataArm:
     @cached_property
     def _sources(self) -> Sequence[CompletionSource]:
         """This arm's source, then its peers without itself."""
-        sources = [self.source, *(peer for peer in self.peers if peer != self.source)]
+        others = [peer for peer in self.peers if not _is_same(peer, self.source)]
+        sources = [self.source, *others]
         names = Counter(source.teacher for source in sources)
         name, count = names.most_common(1)[0]
         if count > 1:
@@ -250,10 +263,10 @@ class DataArm:
             )
         return fitting[: self.num_examples]
 
-    def _num_within_budget(self, tables: Sequence[TokenTable]) -> int:
-        """How many of the pool's leading rows this arm trains on; ``tables`` has its own first."""
+    def _within_budget(self, pool: Sequence[str], tables: Sequence[TokenTable]) -> Sequence[str]:
+        """The ids of ``pool`` to train on; ``tables`` are those of the pool, this arm's first."""
         if self.budget != "supervised_tokens":
-            return len(tables[0])
+            return pool
         smallest = min(int(table.num_supervised.sum()) for table in tables)
         budget = smallest if self.num_supervised_tokens is None else self.num_supervised_tokens
         if budget > smallest:
@@ -261,13 +274,14 @@ class DataArm:
                 f"data.num_supervised_tokens={budget:,} asks for more than the {smallest:,} of the "
                 f"smallest arm; type data.num_supervised_tokens={smallest} or less"
             )
-        num_rows = num_within_budget(tables[0].num_supervised, budget)
-        if num_rows == 0:
+        own = tables[0].num_supervised
+        chosen = [pool[index] for index in within_budget(own, budget)]
+        if not chosen:
             raise InputError(
-                f"data.num_supervised_tokens={budget:,} is less than the first row has "
-                f"({int(tables[0].num_supervised[0]):,}); raise it"
+                f"data.num_supervised_tokens={budget:,} is less than the shortest row has "
+                f"({int(own.min()):,}); raise it"
             )
-        return num_rows
+        return chosen
 
     def _left_out(self, too_long: Mapping[str, str], kept: set[str]) -> Counter[str]:
         """Why rows of this arm's source are not in ``kept``."""
@@ -285,6 +299,13 @@ class DataArm:
             source.teacher: {each: rows[each].output for each in ids}
             for source, rows in zip(self._sources, self._common.rows, strict=True)
         }
+
+
+def _is_same(one: CompletionSource, other: CompletionSource) -> bool:
+    """Whether both give the same answers: equal, or one file whatever its teacher is called."""
+    if isinstance(one, AnswerFile) and isinstance(other, AnswerFile):
+        return one.location == other.location
+    return one == other
 
 
 def _by_id(rows: Sequence[Completion]) -> dict[str, Completion]:

@@ -56,10 +56,19 @@ def split_held_out(
     )
 
 
-def num_within_budget(sizes: npt.NDArray[np.int64], budget: int) -> int:
-    """How many leading rows have at most ``budget`` in total.
+def within_budget(sizes: npt.NDArray[np.int64], budget: int) -> list[int]:
+    """Indices of the rows that are taken in order while their sum is at most ``budget``.
 
-    >>> num_within_budget(np.array([3, 4, 5]), 7), num_within_budget(np.array([3, 4, 5]), 11)
-    (2, 2)
+    A row that would overflow is skipped and later, smaller ones still fill what is left, so what
+    is missing in the end is less than the smallest row left out.
+
+    >>> within_budget(np.array([3, 9, 4, 5, 1]), 8)
+    [0, 2, 4]
     """
-    return int(np.searchsorted(np.cumsum(sizes), budget, side="right"))
+    left = budget
+    taken = []
+    for index, size in enumerate(sizes.tolist()):
+        if size <= left:
+            left -= size
+            taken.append(index)
+    return taken
