@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from understudy.records import (
 )
 from understudy.tracking.run import Run
 
+_log = logging.getLogger(__name__)
 BASE = "base"
 _NUM_SAMPLES = 50
 
@@ -59,21 +61,47 @@ def questions_sha256(questions: Sequence[Question]) -> str:
 
 
 def cached_answers(
-    folder: Path, key: Mapping[str, Any], answer: Callable[[], Sequence[Prediction]]
+    folder: Path,
+    key: Mapping[str, Any],
+    answer: Callable[[], Sequence[Prediction]],
+    *,
+    num_rows: int,
 ) -> list[Prediction]:
     """The rows kept in ``folder`` under ``key``, else those of ``answer``, which are kept.
 
-    ``key`` is all that the answers depend on.
+    ``key`` is all that the answers depend on. A file that cannot be read back as ``num_rows`` rows
+    is made anew, with a warning.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = folder / "answers" / f"{name}.jsonl"
     if path.exists():
-        return [prediction_from_json(row) for row in read_jsonl(path)]
+        try:
+            return _kept(path, num_rows)
+        except (ValueError, KeyError, TypeError) as error:
+            _log.warning("%s is damaged (%r); its answers are made anew", path, error)
     predictions = list(answer())
-    partial = path.with_suffix(f".{os.getpid()}")
-    write_jsonl(partial, map(prediction_to_json, predictions))
-    partial.replace(path)
+    _keep(path, predictions)
     return predictions
+
+
+def _kept(path: Path, num_rows: int) -> list[Prediction]:
+    predictions = [prediction_from_json(row) for row in read_jsonl(path)]
+    if len(predictions) != num_rows:
+        raise ValueError(f"{len(predictions)} rows instead of {num_rows}")
+    return predictions
+
+
+def _keep(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Writes the rows so that the file is there as a whole or not at all."""
+    partial = path.with_suffix(f".{os.getpid()}")
+    try:
+        write_jsonl(partial, map(prediction_to_json, predictions))
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def without_author(questions: Sequence[Question], author: str) -> list[Question]:
