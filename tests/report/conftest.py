@@ -43,6 +43,7 @@ class FakeRun:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=lambda: {"empty_output": 2, "too_long": 1})
     outputs: Mapping[str, str] = field(default_factory=dict)
+    overrides: Sequence[str] | None = None
 
     def but(self, **changes: object) -> FakeRun:
         """The same run with other values."""
@@ -77,7 +78,7 @@ def _manifest(run: FakeRun) -> Manifest:
         seed=run.seed,
         teacher=run.teacher,
         base_model="llama-0.3m",
-        overrides=[*run.arm.split(","), f"seed={run.seed}"],
+        overrides=list(run.overrides or [*run.arm.split(","), f"seed={run.seed}"]),
         status=run.status,
         error=run.error,
         git={"commit": "0123456789abcdef", "dirty": False},

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.report.names import display_names, split_overrides, varying_keys
+from understudy.report.names import (
+    display_names,
+    normalised_arm,
+    override_suffixes,
+    overrides_of,
+    shared_overrides,
+    split_overrides,
+    varying_keys,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,28 @@ def test_distinct_arms_have_distinct_names(arms: list[dict[str, str]]) -> None:
 def test_commas_in_brackets_and_quotes_do_not_split() -> None:
     arm = "a=[1,2],b='x,y',+c={d:1,e:2}"
     assert split_overrides(arm) == {"a": "[1,2]", "b": "x,y", "c": "{d:1,e:2}"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "arm"),
+    [
+        (["model=s", "data=a", "seed=3"], "data=a,model=s"),
+        (["+a=1", "++b=2", "+seed=1"], "a=1,b=2"),
+        (["a=True", "b=FALSE", "c=Null", "d=Truely"], "a=true,b=false,c=null,d=Truely"),
+        (["a=1", "a=2"], "a=2"),
+        (["a=x=y", "b=[1,2]"], "a=x=y,b=[1,2]"),
+        ([], ""),
+    ],
+)
+def test_an_arm_has_one_spelling(overrides: list[str], arm: str) -> None:
+    assert normalised_arm(overrides) == arm
+    assert normalised_arm(overrides_of(arm)) == arm
+
+
+def test_equal_names_are_told_apart_by_what_varies() -> None:
+    arms = ["q=a,x.path=/d/one.json", "q=a,x.path=/d/two.json", "q=a"]
+    assert override_suffixes(arms) == [", path=one.json", ", path=two.json", ""]
+    assert shared_overrides(arms) == "q=a"
 
 
 def test_varying_keys_count_an_absent_override() -> None:

@@ -58,12 +58,12 @@ def test_failed_running_and_missing_jobs_are_named(tmp_path: Path, add_run: AddR
 def test_the_sweep_file_names_jobs_that_left_nothing(tmp_path: Path, add_run: AddRun) -> None:
     add_run(tmp_path / "0")
     (tmp_path / "1").mkdir()
-    jobs = [["data=a", "seed=1"], ["data=b", "seed=1"], ["data=b", "seed=2"]]
+    jobs = [["data=a", "seed=1"], ["+x=NULL", "data=b", "seed=1"], ["data=b", "++seed=2"]]
     sweep = {"sweep_id": "s", "num_jobs": 4, "jobs": jobs}
     (tmp_path / "sweep.json").write_text(json.dumps(sweep), encoding="utf-8")
     failed = load_runs(tmp_path).failed_jobs
     named = [(job.path, job.arm, job.seed) for job in failed]
-    assert sorted(named) == [("1", "data=b", 1), ("2", "data=b", 2), ("3", "", None)]
+    assert sorted(named) == [("1", "data=b,x=null", 1), ("2", "data=b", 2), ("3", "", None)]
     errors = {job.path: job.error for job in failed}
     assert "no manifest" in errors["1"]
     assert "never started" in errors["2"]
@@ -95,14 +95,37 @@ def test_a_broken_manifest_is_named(tmp_path: Path, add_run: AddRun, text: str, 
         ({"status": "resting"}, "resting"),
         ({"metrics": {"val/loss": "low"}}, "not a number: 'low'"),
         ({"budget": 3}, "'budget'"),
+        ({"budget": {"kind": "examples", "examples": "64"}}, "'budget.examples': '64'"),
+        ({"budget": {"kind": "steps", "steps": float("nan")}}, "'budget.steps': nan"),
+        ({"budget": {"kind": 3}}, "'budget.kind'"),
+        ({"comparable": "aa"}, "'comparable'"),
+        ({"comparable": {"prompts": ["aa"]}}, "'comparable.prompts'"),
+        ({"dropped": {"too_long": "2"}}, "'dropped.too_long'"),
+        ({"reasons": {"val/loss": 1}}, "'reasons.val/loss'"),
+        ({"overrides": [1]}, "'overrides.0'"),
+        ({"arm": None}, "'arm'"),
     ],
 )
 def test_a_manifest_with_a_wrong_value_is_named(
     tmp_path: Path, add_run: AddRun, changes: dict[str, object], named: str
 ) -> None:
     edit_manifest(add_run(tmp_path / "0"), **changes)
-    (job,) = load_runs(tmp_path).failed_jobs
+    loaded = load_runs(tmp_path)
+    (job,) = loaded.failed_jobs
     assert named in job.error
+    assert loaded.runs == ()
+    assert (job.path, job.status) == ("0", "unreadable")
+    assert job.arm == ("" if "arm" in changes else "data=lab_strong,experiment=quickstart")
+
+
+def test_a_finished_run_without_its_predictions_is_no_seed(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0")
+    (add_run(tmp_path / "1", seed=2) / "predictions.jsonl").unlink()
+    loaded = load_runs(tmp_path)
+    assert [run.seed for run in loaded.runs] == [1]
+    (job,) = loaded.failed_jobs
+    assert (job.path, job.seed, job.status) == ("1", 2, "incomplete")
+    assert job.error == "finished, but its predictions.jsonl is missing"
 
 
 @pytest.mark.parametrize(
@@ -127,8 +150,9 @@ def test_broken_histories_are_problems_of_a_run_that_counts(
     assert "metrics.csv" in run.problems[0]
 
 
-def test_infinite_metrics_are_null(tmp_path: Path, add_run: AddRun) -> None:
-    edit_manifest(add_run(tmp_path / "0"), metrics={"val/loss": float("inf")})
+@pytest.mark.parametrize("value", [float("inf"), 10**400])
+def test_infinite_metrics_are_null(tmp_path: Path, add_run: AddRun, value: float) -> None:
+    edit_manifest(add_run(tmp_path / "0"), metrics={"val/loss": value})
     (run,) = load_runs(tmp_path).runs
     assert run.metrics == {"val/loss": None}
 

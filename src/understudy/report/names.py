@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _OPENING = "([{"
 _CLOSING = ")]}"
+_YAML_CONSTANTS = ("true", "false", "null")
 
 
 def split_overrides(arm: str) -> dict[str, str]:
@@ -20,13 +21,30 @@ def split_overrides(arm: str) -> dict[str, str]:
     {'data': 'mix', 'data.parts': '[a,b]'}
     """
     overrides = {}
-    for part in _split(arm):
+    for part in overrides_of(arm):
         key, _, value = part.partition("=")
         overrides[key.lstrip("+")] = value.strip("'\"")
     return overrides
 
 
-def _split(arm: str) -> list[str]:
+def normalised_arm(overrides: Iterable[str]) -> str:
+    """The arm of a run's overrides, the same however they were spelled, without the seed.
+
+    Later duplicates win, as they do in a config.
+
+    >>> normalised_arm(["model=s", "+data.x=False", "seed=1", "model=l"])
+    'data.x=false,model=l'
+    """
+    chosen = {}
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        chosen[key] = value.lower() if value.lower() in _YAML_CONSTANTS else value
+    chosen.pop("seed", None)
+    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
+
+
+def overrides_of(arm: str) -> list[str]:
+    """The overrides that an arm's string joins."""
     parts = [""]
     depth, quote = 0, ""
     for char in arm:
@@ -50,6 +68,33 @@ def varying_keys(arms: Sequence[str]) -> list[str]:
     split = [split_overrides(arm) for arm in arms]
     keys = dict.fromkeys(key for overrides in split for key in overrides)
     return [key for key in keys if len({overrides.get(key) for overrides in split}) > 1]
+
+
+def shared_overrides(arms: Sequence[str]) -> str:
+    """The overrides that all ``arms`` have."""
+    common = set.intersection(*(set(overrides_of(arm)) for arm in arms)) if arms else set()
+    return normalised_arm(sorted(common))
+
+
+def override_suffixes(arms: Sequence[str]) -> list[str]:
+    """What to append to equal names to tell them apart: the overrides in which ``arms`` vary.
+
+    >>> override_suffixes(["", "eval.decodings.0.max_new_tokens=16"])
+    ['', ', max_new_tokens=16']
+    """
+    split = [split_overrides(arm) for arm in arms]
+    shown = {
+        key: _short_values([overrides.get(key) for overrides in split])
+        for key in varying_keys(arms)
+    }
+    return [
+        "".join(
+            f", {key.rpartition('.')[2]}={values[index]}"
+            for key, values in shown.items()
+            if values[index] is not None
+        )
+        for index in range(len(arms))
+    ]
 
 
 def display_names(arms: Sequence[str]) -> list[str]:

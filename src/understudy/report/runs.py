@@ -7,7 +7,6 @@ is named among the failed jobs; it never stops the report and never disappears.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections import defaultdict
@@ -19,6 +18,8 @@ from typing import Any
 import pandas as pd
 
 from understudy.records import InputError, read_jsonl
+from understudy.report.manifests import check_manifest, finite, read_manifest
+from understudy.report.names import normalised_arm, overrides_of
 from understudy.tracking.manifest import MANIFEST
 
 SWEEP = "sweep.json"
@@ -29,15 +30,8 @@ HISTORY = "metrics.csv"
 ItemScores = Mapping[str, Mapping[str, float | None]]
 """Metric name to question id to score; null where the metric is undefined on that question."""
 
-_STATUSES = ("running", "finished", "failed")
-_REQUIRED: Mapping[str, type] = {
-    "id": str, "stage": str, "arm": str, "status": str, "seed": int, "overrides": list,
-    "metrics": dict, "dropped": dict,
-}  # fmt: skip
-_OPTIONAL: Mapping[str, type] = {
-    "budget": dict, "comparable": dict, "reasons": dict, "timings": dict, "parents": list,
-    "git": dict,
-}  # fmt: skip
+_ANSWERING_STAGES = ("sft", "evaluate", "score")
+_OF_THE_PARENT = ("model", "model.path", "stage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +63,19 @@ class RunRecord:
 
     @property
     def arm(self) -> str:
-        """Every override except the seed, joined by commas."""
-        return str(self.manifest["arm"])
+        """Every override except the seed, joined by commas, in one spelling."""
+        return normalised_arm(overrides_of(self.manifest["arm"]))
+
+    @property
+    def own_overrides(self) -> str:
+        """What a run that took its arm over from a parent was given beyond the parent's model."""
+        if normalised_arm(self.manifest["overrides"]) == self.arm:
+            return ""
+        return normalised_arm(
+            text
+            for text in self.manifest["overrides"]
+            if text.lstrip("+").partition("=")[0] not in _OF_THE_PARENT
+        )
 
     @property
     def seed(self) -> int:
@@ -100,13 +105,17 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """A job without a result: it failed, never ended, left no manifest, or one that is broken."""
+    """A job without a result: it failed, never ended, left no manifest, or one that is broken.
+
+    ``name`` is the short name of its arm, given when arms are compared.
+    """
 
     path: str
     arm: str
     seed: int | None
     status: str
     error: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +208,9 @@ def _announced_jobs(sweep: Path) -> list[list[str]]:
 
 
 def _arm_and_seed(overrides: list[str]) -> tuple[str, int | None]:
-    seed = None
-    kept = []
-    for override in overrides:
-        match = re.fullmatch(r"\+*seed=(-?\d+)", override)
-        if match:
-            seed = int(match[1])
-        else:
-            kept.append(override)
-    return ",".join(kept), seed
+    seeds = [re.fullmatch(r"\+*seed=(-?\d+)", override) for override in overrides]
+    seed = next((int(match[1]) for match in reversed(seeds) if match), None)
+    return normalised_arm(overrides), seed
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -217,19 +220,28 @@ def _relative(path: Path, root: Path) -> str:
 def _load(folder: Path, root: Path) -> RunRecord | FailedJob | None:
     """The run, the failed job that it is, or nothing for a run that is no part of a comparison."""
     path = _relative(folder, root)
+    manifest: dict[str, Any] = {}
     try:
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
+        check_manifest(manifest)
     except InputError as error:
-        return FailedJob(path, "", None, "unreadable", str(error))
+        return _broken(path, manifest, error)
     if manifest["stage"] == "report":
         return None
     if manifest["status"] != "finished":
         return _unfinished(path, manifest)
+    if manifest["stage"] in _ANSWERING_STAGES and not (folder / PREDICTIONS).is_file():
+        reason = f"finished, but its {PREDICTIONS} is missing"
+        return _job_of(path, manifest, "incomplete", reason)
+    return _finished(folder, path, manifest)
+
+
+def _finished(folder: Path, path: str, manifest: dict[str, Any]) -> RunRecord | FailedJob | None:
     try:
         items = _own_scores(folder / PREDICTIONS)
         baselines = _scores_by_author(folder / BASELINES)
     except (InputError, UnicodeDecodeError) as error:
-        return FailedJob(path, manifest["arm"], manifest["seed"], "unreadable", str(error))
+        return _job_of(path, manifest, "unreadable", str(error))
     if not items and not manifest["metrics"]:
         return None
     history, problems = _read_history(folder / HISTORY)
@@ -243,28 +255,19 @@ def _unfinished(path: str, manifest: Mapping[str, Any]) -> FailedJob:
         "running": "still running, or killed before it could say so",
         "failed": "failed without an error text",
     }.get(manifest["status"], "")
-    return FailedJob(path, manifest["arm"], manifest["seed"], manifest["status"], str(error))
+    return _job_of(path, manifest, manifest["status"], str(error))
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{MANIFEST} is not readable JSON ({error})") from error
-    if not isinstance(manifest, dict):
-        raise InputError(f"{MANIFEST} holds {type(manifest).__name__}, not an object")
-    for key, kind in {**_REQUIRED, **_OPTIONAL}.items():
-        value = manifest.get(key)
-        is_absent = value is None and key in _OPTIONAL
-        if not (is_absent or isinstance(value, kind)):
-            raise InputError(f"{MANIFEST} has no valid {key!r}: {value!r}")
-    if manifest["status"] not in _STATUSES:
-        raise InputError(f"{MANIFEST} has the unknown status {manifest['status']!r}")
-    try:
-        manifest["metrics"] = {name: _finite(value) for name, value in manifest["metrics"].items()}
-    except TypeError as error:
-        raise InputError(f"{MANIFEST} has a metric that is {error}") from error
-    return manifest
+def _job_of(path: str, manifest: Mapping[str, Any], status: str, error: str) -> FailedJob:
+    arm = normalised_arm(overrides_of(manifest["arm"]))
+    return FailedJob(path, arm, manifest["seed"], status, error)
+
+
+def _broken(path: str, manifest: Mapping[str, Any], error: InputError) -> FailedJob:
+    """A run whose manifest has a value that is none, with what can be told of it."""
+    arm, seed = manifest.get("arm"), manifest.get("seed")
+    known = normalised_arm(overrides_of(arm)) if isinstance(arm, str) else ""
+    return FailedJob(path, known, seed if isinstance(seed, int) else None, "unreadable", str(error))
 
 
 def _own_scores(path: Path) -> ItemScores:
@@ -291,7 +294,7 @@ def _mean_scores(rows: Iterator[dict[str, Any]], path: Path) -> ItemScores:
             question, scores = row["id"], row["scores"]
             for metric, value in scores.items():
                 values = found[metric].setdefault(question, [])
-                score = _finite(value)
+                score = finite(value)
                 if score is not None:
                     values.append(score)
         except (KeyError, TypeError, AttributeError) as error:
@@ -303,19 +306,6 @@ def _mean_scores(rows: Iterator[dict[str, Any]], path: Path) -> ItemScores:
         }
         for metric, by_question in found.items()
     }
-
-
-def _finite(value: object) -> float | None:
-    """The number, or null where it is none or not finite.
-
-    Raises:
-        TypeError: It is neither a number nor null.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, int | float):
-        raise TypeError(f"not a number: {value!r}")
-    return float(value) if math.isfinite(value) else None
 
 
 def _read_history(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
