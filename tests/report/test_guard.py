@@ -65,13 +65,34 @@ def test_only_the_chosen_budget_counts(
     assert refusals(budget=budget, ask=("budget",)) == []
 
 
-@pytest.mark.parametrize(("tokens", "is_fair"), [(100_999, True), (101_200, False)])
-def test_token_budgets_may_differ_by_one_percent(
-    tmp_path: Path, add_run: AddRun, tokens: int, is_fair: bool
+def test_runs_that_learned_nothing_have_the_same_budget(tmp_path: Path, add_run: AddRun) -> None:
+    nothing = dict.fromkeys(("kind", "examples", "supervised_tokens", "steps"))
+    unknown = {"prompts": None, "tokenizer": None}
+    for name in "ab":
+        add_run(tmp_path / name, num_questions=1, arm=f"model.path={name}", budget=nothing,
+                comparable=unknown, stage="evaluate")  # fmt: skip
+    one, other = (load_runs(tmp_path / name).runs for name in "ab")
+    assert unfair(one, other) == []
+    add_run(tmp_path / "c", num_questions=1, arm="data=c", comparable={"tokenizer": None})
+    reasons = unfair(load_runs(tmp_path / "c").runs, other)
+    assert [reason.partition(":")[0] for reason in reasons] == ["prompts", "budget"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "longest", "is_fair"),
+    [
+        (101_999, None, True), (102_100, None, False), (102_100, 10, False),
+        (103_000, 3_000, True), (103_001, 3_000, False),
+    ],
+)  # fmt: skip
+def test_token_budgets_may_differ_by_two_percent_or_a_row(
+    tmp_path: Path, add_run: AddRun, tokens: int, longest: int | None, is_fair: bool
 ) -> None:
     runs = []
     for amount in (100_000, tokens):
-        budget = {"kind": "supervised_tokens", "supervised_tokens": amount}
+        budget = {
+            "kind": "supervised_tokens", "supervised_tokens": amount, "longest_row_tokens": longest
+        }  # fmt: skip
         add_run(tmp_path / str(amount), num_questions=1, budget=budget)
         runs.append(load_runs(tmp_path / str(amount)).runs)
     one, other = runs
@@ -93,10 +114,30 @@ def test_what_the_arms_vary_is_what_is_asked(refusals: Unfair) -> None:
         ("data=a,data.num_examples=10", {"budget", "prompts"}),
         ("data=a,trainer.max_steps=10", {"budget"}),
         ("data=a,model.path=x", {"base_model", "tokenizer"}),
+        ("data=a,eval=rouge", {"decoding"}),
+        ("data=a,eval.decodings.0.max_new_tokens=16", {"decoding"}),
+        ("data=a,+x.top_p.y=1", {"decoding"}),
+        ("data=a,max_new_tokens=1", {"decoding"}),
+        ("data=a,x.temperature=1", {"decoding"}),
+        ("data=a,data.budget=steps", {"budget"}),
+        ("data=a,data.num_supervised_tokens=10", {"budget"}),
+        ("data=a,questions=file", {"questions"}),
+        ("data=a,lab=full", {"prompts", "questions", "tokenizer", "base_model"}),
+        ("data=a,lab.sizes.x=1", {"prompts", "questions", "tokenizer", "base_model"}),
     ],
 )
 def test_override_keys_ask(arm: str, asked: set[str]) -> None:
     assert asked_about("data=a", arm) == asked
+
+
+def test_a_parents_own_model_path_asks_nothing(tmp_path: Path, add_run: AddRun) -> None:
+    for name in "ab":
+        add_run(tmp_path / name, num_questions=1, arm=f"data={name}", stage="evaluate",
+                overrides=["stage=evaluate", f"model.path=runs/{name}", f"eval={name}"],
+                comparable={"tokenizer": name, "decoding": name})  # fmt: skip
+    one, other = (load_runs(tmp_path / name).runs for name in "ab")
+    (reason,) = unfair(one, other)
+    assert reason == "tokenizer: a against b"
 
 
 def test_fingerprints_that_go_with_the_seed_are_compared_seed_by_seed(

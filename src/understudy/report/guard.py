@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from understudy.records import InputError
-from understudy.report.names import varying_keys
+from understudy.report.manifests import LONGEST_ROW
+from understudy.report.names import shared_overrides, varying_keys
 from understudy.report.runs import RunRecord
 
 FIELDS: Mapping[str, str] = {
@@ -34,7 +36,7 @@ BUDGETS: Mapping[str, str] = {
 """The three amounts of a budget, and how a reader calls them."""
 
 ASKABLE = (*FIELDS, "budget")
-_TOKENS_TOLERANCE = 0.01
+_TOKENS_TOLERANCE = 0.02
 _WITHIN_AN_ARM = ("template", "judge", "questions", "decoding")
 _ASKED_BY_KEY: Mapping[str, tuple[str, ...]] = {
     "model": ("base_model", "tokenizer"),
@@ -42,26 +44,28 @@ _ASKED_BY_KEY: Mapping[str, tuple[str, ...]] = {
     "prompt": ("template",),
     "judge": ("judge",),
     "questions": ("questions",),
+    "lab": ("prompts", "questions", "tokenizer", "base_model"),
     "budget": ("budget",),
+    "num_supervised_tokens": ("budget",),
     "num_examples": ("budget", "prompts"),
     "max_steps": ("budget",),
     "max_epochs": ("budget",),
-    "decoding": ("decoding",),
-    "temperature": ("decoding",),
+    **dict.fromkeys(
+        ("eval", "decoding", "decodings", "max_new_tokens", "temperature", "top_p"), ("decoding",)
+    ),
 }
 _NOT_RECORDED = "not recorded"
 
 
 def asked_about(first: str, second: str) -> set[str]:
-    """The fields that two arms ask about, by the overrides in which they differ.
+    """The fields that two arms ask about, by every part of the keys in which they differ.
 
     >>> sorted(asked_about("data=a,model=small", "data=a,model=large"))
     ['base_model', 'tokenizer']
     """
     asked: set[str] = set()
     for key in varying_keys([first, second]):
-        names = key.split(".")
-        for name in (names[0], names[-1]):
+        for name in key.split("."):
             asked.update(_ASKED_BY_KEY.get(name, ()))
     return asked
 
@@ -82,9 +86,11 @@ def unfair(
 ) -> list[str]:
     """Why two arms must not be compared, one reason for each difference; empty when it is fair.
 
-    ``ask`` names differences that are the question, beyond those that the arms' overrides ask.
+    ``ask`` names differences that are the question, beyond those that the arms' overrides ask, and
+    those of runs that took their arm over from a parent.
     """
-    asked = {*ask, *asked_about(first[0].arm, second[0].arm)}
+    own = (shared_overrides([run.own_overrides for run in runs]) for runs in (first, second))
+    asked = {*ask, *asked_about(first[0].arm, second[0].arm), *asked_about(*own)}
     reasons = [
         *_mixed(first),
         *_mixed(second),
@@ -156,17 +162,23 @@ def _short(value: str) -> str:
 
 
 def _differing_budget(first: Sequence[RunRecord], second: Sequence[RunRecord]) -> list[str]:
+    if not any(run.budget.get("kind") for run in (*first, *second)):
+        return []  # nothing was learned, on both sides
     kinds = {str(run.budget.get("kind") or _NOT_RECORDED) for run in (*first, *second)}
     if len(kinds) > 1:
         one, other = (_kind(runs) for runs in (first, second))
         return [f"budget: held equal in {one} against {other}"]
     kind = kinds.pop()
     if kind not in BUDGETS:
-        return [f"budget: {kind}, so it cannot be shown to be the same"]
+        return [f"budget: {kind!r} is none that is known, so it cannot be shown to be the same"]
     one_amount, other_amount = (
         {run.seed: run.budget.get(kind) for run in runs} for runs in (first, second)
     )
-    if agree(one_amount, other_amount, _equal_tokens if kind == "supervised_tokens" else _equal):
+    same = _equal
+    if kind == "supervised_tokens":
+        longest = max(run.budget.get(LONGEST_ROW) or 0 for run in (*first, *second))
+        same = partial(_equal_tokens, longest_row_tokens=longest)
+    if agree(one_amount, other_amount, same):
         return []
     return [f"budget: {_amounts(one_amount)} against {_amounts(other_amount)} {BUDGETS[kind]}"]
 
@@ -179,11 +191,12 @@ def _equal(one: float | None, other: float | None) -> bool:
     return one is not None and one == other
 
 
-def _equal_tokens(one: float | None, other: float | None) -> bool:
-    """True within 1 %: whole examples cannot hit a token budget exactly."""
+def _equal_tokens(one: float | None, other: float | None, *, longest_row_tokens: float) -> bool:
+    """True within 2 % or one longest row: whole examples cannot hit a token budget exactly."""
     if one is None or other is None:
         return False
-    return abs(one - other) <= _TOKENS_TOLERANCE * max(abs(one), abs(other))
+    share = _TOKENS_TOLERANCE * max(abs(one), abs(other))
+    return abs(one - other) <= max(share, longest_row_tokens)
 
 
 def _amounts(amounts: Mapping[int, float | None]) -> str:
