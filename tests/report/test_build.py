@@ -124,6 +124,20 @@ def test_failed_and_refused_stand_first(tmp_path: Path, add_run: AddRun) -> None
     assert report.has_failures
 
 
+def test_the_json_has_a_failed_jobs_whole_arm_and_the_notes(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_run(tmp_path / "runs" / "0", arm="data=a,model=s")
+    add_run(tmp_path / "runs" / "1", arm="data=a,model=s", stage="evaluate")
+    add_run(tmp_path / "runs" / "2", arm="data=c,model=s", status="failed", error="ValueError")
+    report = build_report(tmp_path / "runs", tmp_path / "out", num_resamples=50)
+    content = strict(report.json)
+    (job,) = content["failed_jobs"]
+    assert (job["arm"], job["name"]) == ("data=c,model=s", "c")
+    (note,) = content["notes"]
+    assert note in text_of(report)
+
+
 def test_without_a_finished_run_the_failed_are_named(tmp_path: Path, add_run: AddRun) -> None:
     add_run(tmp_path / "runs" / "0", status="failed", error="ValueError: loss is NaN")
     (tmp_path / "runs" / "1").mkdir()

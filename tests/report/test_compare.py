@@ -120,7 +120,7 @@ def test_an_undefined_metric_is_null_with_the_runs_reason(comparison: Comparison
 def test_without_evaluation_scores_nothing_ranks(tmp_path: Path, add_run: AddRun) -> None:
     for name, loss in (("b", 0.1), ("a", 0.2)):
         folder = add_run(tmp_path / name, arm=f"data={name}", metrics={"val/loss": loss})
-        (folder / "predictions.jsonl").unlink()
+        (folder / "predictions.jsonl").write_text("", encoding="utf-8")
         (folder / "baselines.jsonl").unlink()
     found = compare(load_runs(tmp_path))
     assert found.headline is None
@@ -169,8 +169,89 @@ def test_another_stage_or_question_set_is_an_arm_of_its_own(
     assert sorted(row.name for row in found.arms) == [
         "lab_strong (evaluate)", "lab_strong (evaluate) #2", "lab_strong (sft)"
     ]  # fmt: skip
-    assert len(found.refused) == 2
-    assert all("evaluation set" in one.reasons[0] for one in found.refused)
+    (refusal,) = found.refused
+    assert "evaluation set" in refusal.reasons[0]
+
+
+def test_pairs_are_within_a_stage_and_what_that_hides_is_said(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    for stage in ("sft", "evaluate"):
+        for name in "ab":
+            add_run(tmp_path / stage / name, arm=f"data={name}", stage=stage)
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    pairs = {(one.arm, one.against) for one in found.differences}
+    assert pairs == {("a (evaluate)", "b (evaluate)"), ("a (sft)", "b (sft)")}
+    assert found.refused == ()
+    (note,) = found.notes
+    assert "stages evaluate and sft are compared within their stage only" in note
+    assert compare(load_runs(tmp_path / "sft"), num_resamples=50).notes == ()
+
+
+def test_evaluations_by_other_decodings_are_arms_named_by_their_own_overrides(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    own = ["stage=evaluate", "seed=1"]
+    for arm in ("data=lab_weak", "data=lab_strong"):
+        short = arm.removeprefix("data=")
+        given = [*own, f"model.path=runs/{short}"]
+        add_run(tmp_path / f"{short}-32", arm=arm, stage="evaluate", overrides=given)
+        given = [*given, "eval.decodings.0.max_new_tokens=16"]
+        add_run(tmp_path / f"{short}-16", arm=arm, stage="evaluate", overrides=given,
+                comparable={"decoding": "16"})  # fmt: skip
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert sorted(row.name for row in found.arms) == [
+        "lab_strong", "lab_strong, max_new_tokens=16", "lab_weak", "lab_weak, max_new_tokens=16"
+    ]  # fmt: skip
+    assert found.superseded == ()
+    assert found.refused == ()
+
+
+def test_another_template_is_no_later_run_of_the_same_arm(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0")
+    add_run(tmp_path / "1", comparable={"template": "other"})
+    arms, superseded = group_arms(load_runs(tmp_path).runs)
+    assert [arm.name for arm in arms] == ["lab_strong", "lab_strong #2"]
+    assert superseded == []
+    bases = [entry.name for entry in group_baselines(arms) if entry.arm == "base"]
+    assert bases == ["base of lab_strong", "base of lab_strong #2"]
+
+
+def test_arms_spelled_differently_are_one_arm(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0", arm="data=a,prompt.train_on_inputs=False")
+    add_run(tmp_path / "1", arm="+prompt.train_on_inputs=false,data=b,data=a", seed=2)
+    arms, _ = group_arms(load_runs(tmp_path).runs)
+    (arm,) = arms
+    assert (arm.name, arm.arm, arm.seeds) == ("a", "data=a,prompt.train_on_inputs=false", (1, 2))
+
+
+def test_a_base_has_no_inherited_errors(comparison: Comparison) -> None:
+    inherited = "eval/lab_inherited_errors"
+    assert inherited in comparison.arms[0].metrics
+    rows = {row.name: row for row in comparison.baselines}
+    assert not any(metric.startswith(inherited) for metric in rows["base"].metrics)
+    assert inherited in rows["teacher weak"].metrics
+
+
+def test_failed_jobs_have_the_short_names_of_their_arms(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0", arm="data=a,model=s")
+    add_run(tmp_path / "1", arm="data=b,model=s")
+    add_run(tmp_path / "2", arm="data=b,model=s", seed=2, status="failed", error="no")
+    add_run(tmp_path / "3", arm="data=c,model=s", status="failed", error="no")
+    add_run(tmp_path / "4", arm="data=c,model=l", status="failed", error="no")
+    (tmp_path / "5").mkdir()
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert sorted(row.name for row in found.arms) == ["a", "b"]
+    assert [job.name for job in found.failed_jobs] == ["b", "c s", "c l", ""]
+    assert found.failed_jobs[0].arm == "data=b,model=s"
+
+
+def test_a_failed_arm_never_takes_the_name_of_another(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0", arm="data=a,model=x")
+    add_run(tmp_path / "1", arm="data=a,model=a", status="failed", error="no")
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert found.arms[0].name == "a"
+    assert found.failed_jobs[0].name == "data=a,model=a"
 
 
 def test_refused_pairs_have_no_differences(tmp_path: Path, add_run: AddRun) -> None:

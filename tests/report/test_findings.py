@@ -7,7 +7,13 @@ import pytest
 
 from understudy.metrics.intervals import seed_spread
 from understudy.report.compare import Comparison, Contrast, compare
-from understudy.report.findings import contrast_phrase, differences_title, lead, result_title
+from understudy.report.findings import (
+    contrast_phrase,
+    differences_title,
+    held_title,
+    lead,
+    result_title,
+)
 from understudy.report.runs import RunSet, load_runs
 
 AddRun = Callable[..., Path]
@@ -66,7 +72,7 @@ def test_the_lead_of_less_than_two_arms(tmp_path: Path, add_run: AddRun) -> None
     text = lead(compare(load_runs(tmp_path), num_resamples=50))
     assert text.startswith("lab_strong reaches .")
     assert text.endswith("There is no second arm to compare it with.")
-    (folder / "predictions.jsonl").unlink()
+    (folder / "predictions.jsonl").write_text("", encoding="utf-8")
     (folder / "baselines.jsonl").unlink()
     assert "no arm can be ranked" in lead(compare(load_runs(tmp_path)))
 
@@ -93,3 +99,12 @@ def test_the_lead_of_many_arms_names_the_ends(tmp_path: Path, add_run: AddRun) -
     assert text.count(best) == 2
     assert second in text
     assert f"{best} leads {last} by ." in text
+
+
+def test_one_arm_a_stage_and_runs_that_learned_nothing(tmp_path: Path, add_run: AddRun) -> None:
+    nothing = {"kind": None, "examples": None, "supervised_tokens": None, "steps": None}
+    add_run(tmp_path / "0", budget=nothing)
+    add_run(tmp_path / "1", budget=nothing, stage="evaluate")
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert lead(found).startswith("No two arms of one stage can be compared. Runs of the stages")
+    assert held_title(found) == "These runs learned nothing, so they have no budget"

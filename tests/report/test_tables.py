@@ -41,7 +41,7 @@ def test_failures_and_refusals_are_shown(tmp_path: Path, add_run: AddRun) -> Non
     add_run(tmp_path / "1", arm="data=b", comparable={"template": "other [red]"})
     add_run(tmp_path / "2", arm="data=c", status="failed", error="ValueError: [bold]no[/bold]")
     text = " ".join(printed(load_runs(tmp_path), 100).split())
-    assert "failed: 2 (data=c, seed 1): ValueError: [bold]no[/bold]" in text
+    assert "failed: 2 (c, seed 1): ValueError: [bold]no[/bold]" in text
     assert "not compared: a and b: template: bbbbbbbbbbbb against other [red]" in text
 
 
@@ -49,4 +49,10 @@ def test_nothing_finished_is_said(tmp_path: Path, add_run: AddRun) -> None:
     add_run(tmp_path / "0", status="running")
     text = printed(load_runs(tmp_path), 80)
     assert "No run finished" in text
-    assert "running: 0 (data=lab_strong" in text
+    assert "running: 0 (lab_strong, seed 1)" in text
+
+
+def test_stages_compared_apart_are_said(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0")
+    add_run(tmp_path / "1", stage="evaluate")
+    assert "compared within their stage only" in printed(load_runs(tmp_path), 200)

@@ -7,16 +7,26 @@ scores are one measurement, and what differs by seed is averaged like an arm's.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from understudy.report.guard import agree, by_seed
-from understudy.report.names import display_names, made_unique
-from understudy.report.runs import ItemScores, RunRecord
+from understudy.report.names import (
+    display_names,
+    made_unique,
+    override_suffixes,
+    shared_overrides,
+)
+from understudy.report.runs import FailedJob, ItemScores, RunRecord
+
+BASE = "base"
+_SEPARATING = ("questions", "decoding", "template")
+_OF_A_BASE = (*_SEPARATING, "base_model", "tokenizer")
+_NEEDS_A_TEACHER = "eval/lab_inherited_errors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +62,64 @@ class Entry:
 def group_arms(runs: Sequence[RunRecord]) -> tuple[list[Entry], list[RunRecord]]:
     """The arms, and the runs that a later run of the same arm and seed supersedes.
 
-    Runs of one arm that are another stage or answer other questions are arms of their own.
+    Runs of one arm that are another stage, or answer other questions, by another decoding or
+    template, are arms of their own.
     """
-    groups: dict[tuple[str, str, str], dict[int, RunRecord]] = defaultdict(dict)
+    groups: dict[tuple[str, ...], dict[int, RunRecord]] = defaultdict(dict)
     superseded = []
     for run in sorted(runs, key=lambda run: (str(run.manifest.get("started") or ""), run.path)):
-        group = groups[run.arm, run.stage, str(run.comparable.get("questions"))]
+        asked = (str(run.comparable.get(field)) for field in _SEPARATING)
+        group = groups[run.arm, run.stage, *asked]
         if run.seed in group:
             superseded.append(group[run.seed])
         group[run.seed] = run
-    ordered = sorted(groups.items())
-    names = _arm_names([(arm, stage) for (arm, stage, _), _ in ordered])
+    ordered = [tuple(groups[key][seed] for seed in sorted(groups[key])) for key in sorted(groups)]
     arms = []
-    for name, ((arm, _, _), by_number) in zip(names, ordered, strict=True):
-        own = tuple(by_number[seed] for seed in sorted(by_number))
+    for name, own in zip(_arm_names(ordered), ordered, strict=True):
         seeds = tuple(run.seed for run in own)
-        arms.append(Entry(name, arm, own, seeds, tuple(run.items for run in own)))
+        arms.append(Entry(name, own[0].arm, own, seeds, tuple(run.items for run in own)))
     return arms, superseded
 
 
-def _arm_names(groups: Sequence[tuple[str, str]]) -> list[str]:
-    distinct = list(dict.fromkeys(arm for arm, _ in groups))
-    short = dict(zip(distinct, display_names(distinct), strict=True))
-    stages: dict[str, set[str]] = defaultdict(set)
-    for arm, stage in groups:
-        stages[arm].add(stage)
+def _arm_names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+    """Short names, with the overrides of their own in which runs of one arm and stage vary."""
+    arms = [(runs[0].arm, runs[0].stage) for runs in groups]
+    short = _short_names(arm for arm, _ in arms)
+    own = [shared_overrides([run.own_overrides for run in runs]) for runs in groups]
+    suffixes = [""] * len(groups)
+    for one in set(arms):
+        places = [place for place, other in enumerate(arms) if other == one]
+        told = override_suffixes([own[place] for place in places])
+        for place, suffix in zip(places, told, strict=True):
+            suffixes[place] = suffix
+    num_stages = Counter(arm for arm, _ in set(arms))
     return made_unique(
-        [f"{short[arm]} ({stage})" if len(stages[arm]) > 1 else short[arm] for arm, stage in groups]
+        [
+            f"{short[arm]}{suffix}" + (f" ({stage})" if num_stages[arm] > 1 else "")
+            for (arm, stage), suffix in zip(arms, suffixes, strict=True)
+        ]
     )
+
+
+def name_failed(jobs: Sequence[FailedJob], arms: Sequence[Entry]) -> tuple[FailedJob, ...]:
+    """The jobs with the short names of their arms; the names of ``arms`` do not change for them."""
+    known = _short_names(entry.arm for entry in arms)
+    every = _short_names([*known, *(job.arm for job in jobs if job.arm)])
+    taken = set(known.values())
+    names = {arm: arm if name in taken else name for arm, name in every.items()} | known
+    return tuple(replace(job, name=names.get(job.arm, "")) for job in jobs)
+
+
+def _short_names(arms: Iterable[str]) -> dict[str, str]:
+    distinct = list(dict.fromkeys(arms))
+    return dict(zip(distinct, display_names(distinct), strict=True))
 
 
 def group_baselines(arms: Sequence[Entry]) -> list[Entry]:
     """Every other author that the arms' runs scored, the base first, then by name.
 
-    Arms share a base when base model and tokenizer agree, and a teacher when its name does, each
-    on the same questions.
+    Arms share a base when base model, tokenizer, template and decoding agree, and a teacher when
+    its name does, each on the same questions.
     """
     groups: list[tuple[str, list[Entry]]] = []
     for author in sorted({author for arm in arms for run in arm.runs for author in run.baselines}):
@@ -115,7 +148,7 @@ def group_baselines(arms: Sequence[Entry]) -> list[Entry]:
 
 
 def _shares_baseline(author: str, one: Entry, other: Entry) -> bool:
-    fields = ("questions", "base_model", "tokenizer") if author == "base" else ("questions",)
+    fields = _OF_A_BASE if author == BASE else ("questions",)
     return all(agree(by_seed(one.runs, field), by_seed(other.runs, field)) for field in fields)
 
 
@@ -123,12 +156,23 @@ def _baseline(name: str, author: str, members: Sequence[Entry]) -> Entry:
     runs = tuple(run for arm in members for run in arm.runs if author in run.baselines)
     kept: list[tuple[int, ItemScores]] = []
     for run in sorted(runs, key=lambda run: (run.seed, run.path)):
-        table = run.baselines[author]
+        table = _of_author(run.baselines[author], author)
         if all(table != other for _, other in kept):
             kept.append((run.seed, table))
     seeds = tuple(seed for seed, _ in kept) if len(kept) > 1 else ()
     tables = tuple(table for _, table in kept)
     return Entry(name, author, runs, seeds, tables, is_baseline=True)
+
+
+def _of_author(table: ItemScores, author: str) -> ItemScores:
+    """The scores without those that the author cannot have: a base inherits from no teacher."""
+    if author != BASE:
+        return table
+    return {
+        metric: scores
+        for metric, scores in table.items()
+        if not metric.startswith(_NEEDS_A_TEACHER)
+    }
 
 
 def score_matrix(

@@ -91,6 +91,7 @@ def report_json(comparison: Comparison, num_resamples: int = NUM_RESAMPLES) -> d
             }
             for one in comparison.refused
         ],
+        "notes": list(comparison.notes),
         "failed_jobs": [asdict(job) for job in comparison.failed_jobs],
         "superseded": [{"run": run.id, "path": run.path} for run in comparison.superseded],
         "intervals": {

@@ -23,6 +23,7 @@ from understudy.report.arms import (
     Entry,
     group_arms,
     group_baselines,
+    name_failed,
     score_matrix,
     seed_differences,
     seed_means,
@@ -123,6 +124,17 @@ class Comparison:
     headline: str | None = None
     metrics: tuple[str, ...] = field(default=())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the comparison leaves out on purpose, a sentence each."""
+        stages = sorted({run.stage for row in self.arms for run in row.entry.runs})
+        if len(stages) < 2:
+            return ()
+        return (
+            f"Runs of the stages {' and '.join(stages)} are compared within their stage only: "
+            "a run and its own evaluation again are no ablation.",
+        )
+
     def contrast(self, arm: str, against: str, metric: str) -> Contrast | None:
         """The difference of two arms in the order in which they were compared, if they were."""
         for contrast in self.differences:
@@ -155,7 +167,7 @@ def compare(
         baselines=tuple(rows[len(arms) :]),
         differences=tuple(_contrasts(fair, of_items, num_resamples)),
         refused=tuple(refused),
-        failed_jobs=runs.failed_jobs,
+        failed_jobs=name_failed(runs.failed_jobs, arms),
         superseded=tuple(superseded),
         headline=headline,
         metrics=tuple(sorted({metric for row in rows for metric in row.metrics})),
@@ -170,8 +182,11 @@ def _rank(row: Row, headline: str | None) -> tuple[bool, float, str]:
 def _fair_pairs(
     arms: Sequence[Entry], ask: Sequence[str]
 ) -> tuple[list[tuple[Entry, Entry]], list[Refusal]]:
+    """Pairs of arms of one stage, and those among them that must not be compared."""
     fair, refused = [], []
     for arm, against in combinations(arms, 2):
+        if arm.runs[0].stage != against.runs[0].stage:
+            continue
         reasons = unfair(arm.runs, against.runs, ask)
         if reasons:
             refused.append(Refusal(arm.name, against.name, tuple(reasons)))

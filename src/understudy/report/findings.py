@@ -29,11 +29,17 @@ def lead(comparison: Comparison) -> str:
         return f"{_alone(scored[0], headline)} There is no second arm to compare it with."
     told = _chain(comparison, scored, headline)
     if not told:
-        return "No two arms may be compared: what they differ in is listed below."
+        return _nothing_compared(comparison)
     if len(told) > _MAX_PHRASES:
         told = _ends(comparison, told[0].arm, headline)
     text = "; ".join(map(contrast_phrase, told))
     return f"{text}. {_unit(comparison, scored, headline)}"
+
+
+def _nothing_compared(comparison: Comparison) -> str:
+    if comparison.refused or not comparison.notes:
+        return "No two arms may be compared: what they differ in is listed below."
+    return f"No two arms of one stage can be compared. {comparison.notes[0]}"
 
 
 def _chain(comparison: Comparison, rows: Sequence[Row], metric: str) -> list[Contrast]:
@@ -158,8 +164,10 @@ def held_title(comparison: Comparison) -> str:
     """What was held equal between the arms, or that it was not."""
     if comparison.refused:
         return "Not every pair of arms was given the same"
-    kinds = {str(run.budget.get("kind")) for row in comparison.arms for run in row.entry.runs}
-    kind = kinds.pop().replace("_", " ") if len(kinds) == 1 else "budget"
+    kinds = {run.budget.get("kind") for row in comparison.arms for run in row.entry.runs}
+    if kinds == {None}:
+        return "These runs learned nothing, so they have no budget"
+    kind = str(kinds.pop()).replace("_", " ") if len(kinds) == 1 else "budget"
     if len(comparison.arms) < 2:
         return f"The budget was set in {kind}"
     return f"Every two arms that are compared had the same {kind}, or asked about it"

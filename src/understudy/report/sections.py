@@ -99,6 +99,8 @@ def _notices(comparison: Comparison) -> list[Notice]:
         ]
         title = f"{_count(len(comparison.refused), 'comparison')} refused as unfair"
         notices.append(Notice(title, lines))
+    if comparison.notes:
+        notices.append(Notice("Compared within a stage", list(comparison.notes), tone="note"))
     if is_lab(comparison.metrics):
         notices.append(Notice("The lab's, not the paper's", [_LAB_NOTE], tone="note"))
     return notices

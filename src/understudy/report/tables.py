@@ -43,6 +43,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for pair in comparison.refused:
         reasons = "; ".join(pair.reasons)
         console.print(Text(f"not compared: {pair.arm} and {pair.against}: {reasons}", "bold"))
+    for note in comparison.notes:
+        console.print(Text(note, "dim"))
     if is_lab(comparison.metrics):
         console.print(Text("The lab's results: a closed world, not the paper's numbers.", "dim"))
     console.print(Text(lead(comparison), "bold"))
@@ -51,7 +53,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def _print_failed(comparison: Comparison, console: Console) -> None:
     for job in comparison.failed_jobs:
         seed = "" if job.seed is None else f", seed {job.seed}"
-        where = f"{job.path} ({job.arm or 'arm unknown'}{seed})"
+        where = f"{job.path} ({job.name or 'arm unknown'}{seed})"
         console.print(Text(f"{job.status}: {where}: {job.error}", "bold red"))
 
 
