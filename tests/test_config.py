@@ -19,6 +19,7 @@ ALLOWED_TARGETS = ("understudy.", "torch.", "pytorch_lightning.", "transformers.
                    "torchmetrics.")  # fmt: skip
 NEEDED = {
     "data/alpaca_json": ["data.path=a.json"],
+    "eval/run": ["model=checkpoint", "model.path=folder"],
     "model/checkpoint": ["model.path=folder"],
     "questions/file": ["questions.path=q.json"],
     "questions/run": ["model=checkpoint", "model.path=folder"],
@@ -74,7 +75,11 @@ def test_a_config_opens_with_a_comment_that_says_what_it_is_for(choice: str) -> 
 
 
 @pytest.mark.parametrize("choice", GROUP_CHOICES)
-def test_a_choice_composes_and_its_stage_builds(choice: str, compose: Compose) -> None:
+def test_a_choice_composes_and_its_stage_builds(
+    choice: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _run_folder(tmp_path / "folder")
     group, _, name = choice.partition("/")
     config = compose(f"{group}={name}", *NEEDED.get(choice, []))
     schema.check(config)
@@ -84,6 +89,16 @@ def test_a_choice_composes_and_its_stage_builds(choice: str, compose: Compose) -
     stage = hydra.utils.instantiate(node)
     assert isinstance(stage, functools.partial)
     assert stage.func.__module__.startswith("understudy.stages.")
+
+
+def _run_folder(folder: Path) -> None:
+    """What an earlier run leaves for those who take its evaluation over."""
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}", encoding="utf-8")
+    rouge = {"_target_": "understudy.eval.rouge.RougeScorer"}
+    greedy = {"_target_": "understudy.models.generate.Decoding"}
+    config = {"name": "earlier", "eval": {"scorers": [rouge], "decodings": [greedy]}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", FILES, ids=CHOICES)
@@ -113,6 +128,7 @@ def _targets(node: object) -> Iterator[str]:
         ("data.budget=tokens", "expected one of [examples, supervised_tokens, steps]"),
         ("prompt.overlength=cut", "truncate_response"),
         ("a b", "type key=value"),
+        ("seed=1,2", "add -m"),
     ],
 )
 def test_a_wrong_override_is_answered_in_one_line(
@@ -134,6 +150,11 @@ def test_what_must_be_given_is_named(compose: Compose) -> None:
         (["data.budget=steps", "model=scratch_10m"], "needs trainer.max_steps=N"),
         (["data.num_supervised_tokens=5"], "needs data.budget=supervised_tokens"),
         (["trainer.batch_size=0"], "type trainer.batch_size=N"),
+        (["seed=-1"], "seed=-1"),
+        (["trainer.devices=2"], "trainer.devices=1"),
+        (["data=alpaca_json"], "data.path is needed; type data.path=VALUE"),
+        (["model=checkpoint"], "model.path is needed; type model.path=VALUE"),
+        (["data.budget=supervised_tokens"], "trainer.max_steps=-1"),
     ],
 )
 def test_a_combination_that_cannot_work_is_refused(
@@ -142,8 +163,9 @@ def test_a_combination_that_cannot_work_is_refused(
     assert said in _explained(compose, *overrides)
 
 
-def test_an_arm_is_every_override_but_the_seed() -> None:
+def test_an_arm_is_every_override_but_the_seed_however_it_is_spelled() -> None:
     assert schema.arm_of(["seed=3", "data=lab_weak", "a=1"]) == "a=1,data=lab_weak"
+    assert schema.arm_of(["++seed=3", "+b=False", "a=2", "a=1"]) == "a=1,b=false"
 
 
 def test_a_choice_on_the_command_line_wins_over_what_data_or_stage_choose(compose: Compose) -> None:

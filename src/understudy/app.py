@@ -10,11 +10,11 @@ import itertools
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import traceback
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from understudy import config as schema
-from understudy.records import InputError, RunError
+from understudy.records import InputError, RunError, teacher_names
 
 _log = logging.getLogger(__name__)
 _SWEEP_FILE = "sweep.json"
@@ -37,6 +37,9 @@ _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
 
 def main() -> None:
     """Runs one stage, or a sweep of them, from the command line."""
+    if "--version" in sys.argv[1:]:
+        print(f"understudy {version('understudy')} (hydra-core {hydra.__version__})")  # noqa: T201
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to the handler below
     signal.signal(signal.SIGTERM, _interrupt)
     schema.register()
@@ -66,6 +69,10 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
+class _JobError(RuntimeError):
+    """A job of a sweep failed, and the user was told why."""
+
+
 class SweepRecorder(Callback):
     """Remembers the folder of the sweep that starts and writes down which jobs it will have.
 
@@ -73,18 +80,22 @@ class SweepRecorder(Callback):
     """
 
     folder: Path | None = None
+    data_paths: tuple[str, ...] = ()
+    is_shown_only: bool = False
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Writes ``sweep.json``: each job's overrides and the data files of all arms."""
-        if config.plan or not config.recorded:
-            return
         folder = Path(config.hydra.sweep.dir).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
         jobs = _expand([*params, *config.hydra.overrides.task])
+        SweepRecorder.folder = folder
+        SweepRecorder.data_paths = tuple(_data_paths(jobs))
+        SweepRecorder.is_shown_only = config.plan or not config.recorded
+        if SweepRecorder.is_shown_only:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
         record = {"sweep_id": _sweep_id(folder), "jobs": jobs, "data_paths": _data_paths(jobs)}
         (folder / _SWEEP_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
-        SweepRecorder.folder = folder
 
 
 def _job(config: DictConfig) -> None:
@@ -105,7 +116,7 @@ def _job(config: DictConfig) -> None:
     except Exception as error:
         if in_sweep:  # the sweep goes on; say at once which job failed and why
             _complain_of(error, job=f"job {hydra_config.job.num} ({' '.join(overrides)})")
-            raise
+            raise _JobError(f"job {hydra_config.job.num}") from error
         if _FULL_ERROR:
             raise
         _complain_of(error)
@@ -114,13 +125,22 @@ def _job(config: DictConfig) -> None:
 
 def _show(config: DictConfig, folder: Path) -> None:
     """A stage that only prints, or the plan of one that would record: no run folder stays."""
-    with suppress(OSError):
-        shutil.rmtree(folder)
+    _remove_hydras_files(folder)
     stage = _stage_values(config)
     if config.plan and config.recorded:
         module, _, _ = stage["_target_"].rpartition(".")
         stage["_target_"] = f"{module}.plan"
     hydra.utils.instantiate(stage)(seed=config.seed)
+
+
+def _remove_hydras_files(folder: Path) -> None:
+    """Removes what Hydra wrote for a job, and the folders that are empty then; nothing else."""
+    written = ("config.yaml", "hydra.yaml", "overrides.yaml")
+    for path in (*(folder / ".hydra" / name for name in written), folder / "app.log"):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # a folder that holds something is not removed
+        for each in (folder / ".hydra", folder, folder.parent, folder.parent.parent):
+            each.rmdir()
 
 
 def _record(config: DictConfig, folder: Path, overrides: list[str], *, in_sweep: bool) -> None:
@@ -172,13 +192,20 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _add_peers(config: DictConfig, sweep_folder: Path) -> None:
-    """Under ``-m`` the other arms' files become this arm's peers, unless peers were given."""
+    """Under ``-m`` the other arms' files become this arm's peers, unless peers were given.
+
+    Teachers that were not named get the shortest names that tell the files apart.
+    """
     record = sweep_folder / _SWEEP_FILE
-    if config.data.peers is not None or config.data.path is None or not record.exists():
+    paths = list(SweepRecorder.data_paths)
+    if record.exists():
+        paths = json.loads(record.read_text(encoding="utf-8"))["data_paths"]
+    if config.data.peers is not None or config.data.path is None or not paths:
         return
-    paths = json.loads(record.read_text(encoding="utf-8"))["data_paths"]
     with open_dict(config):
         config.data.peers = [path for path in paths if path != config.data.path]
+        if config.data.teacher == Path(config.data.path).stem:
+            config.data.teacher = teacher_names(paths)[config.data.path]
 
 
 def _expand(overrides: list[str]) -> list[list[str]]:
@@ -213,7 +240,12 @@ def _sweep_id(folder: Path) -> str:
 def _end_sweep() -> int:
     """Builds the sweep's report from the manifests; returns 1 when a job failed, else 0."""
     folder, SweepRecorder.folder = SweepRecorder.folder, None
+    SweepRecorder.data_paths = ()
     if folder is None:
+        return 0
+    if SweepRecorder.is_shown_only:
+        (folder / "multirun.yaml").unlink(missing_ok=True)
+        _remove_hydras_files(folder)
         return 0
     from understudy.stages.report import report_sweep  # noqa: PLC0415 - see the module's docstring
 
@@ -222,6 +254,8 @@ def _end_sweep() -> int:
 
 def _complain_of(error: Exception, job: str = "") -> None:
     """One line for what the user can mend, a traceback for what only we can."""
+    if isinstance(error, _JobError):
+        return  # said when it happened
     prefix = f"{job} failed: " if job else ""
     line = schema.explain(error, _groups())
     if line is not None:

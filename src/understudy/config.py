@@ -8,9 +8,8 @@ An object node carries ``_target_``; the constructor's signature is its schema. 
 from __future__ import annotations
 
 import difflib
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -25,6 +24,9 @@ from omegaconf.errors import (
     OmegaConfBaseException,
     ValidationError,
 )
+
+from understudy.records import InputError
+from understudy.tracking.manifest import run_folder_of
 
 
 class Overlength(Enum):
@@ -204,7 +206,8 @@ def register() -> None:
         store.store(name=name, node=_only_own_keys(node))
     OmegaConf.register_new_resolver("first", _first_given, replace=True)
     OmegaConf.register_new_resolver("stem", lambda path: Path(str(path)).stem, replace=True)
-    OmegaConf.register_new_resolver("teacher_of", _teacher_of, replace=True)
+    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    OmegaConf.register_new_resolver("of_run", _of_run, replace=True)
 
 
 _STAGE_SCHEMAS = {
@@ -226,18 +229,34 @@ def _first_given(*values: str | None) -> str | None:
     return next((value for value in values if value not in (None, "null")), None)
 
 
-def _teacher_of(path: str) -> str | None:
-    """The teacher in the manifest of a run folder; null for any other checkpoint."""
-    manifest = Path(path) / "manifest.json"
-    if not manifest.is_file():
-        return None
-    teacher = json.loads(manifest.read_text(encoding="utf-8")).get("teacher")
-    return None if teacher is None else str(teacher)
+def _run_folder(path: str) -> str:
+    """The run folder of a checkpoint: the path itself, or two folders up from ``checkpoints/X``."""
+    return str(run_folder_of(path) or path)
+
+
+def _of_run(path: str, key: str) -> Any:  # noqa: ANN401 - whatever the run's config holds
+    """A node of the config of the run that made a checkpoint.
+
+    Raises:
+        InputError: The path belongs to no run of ours.
+    """
+    folder = run_folder_of(path)
+    if folder is None or not (folder / "config.yaml").is_file():
+        raise InputError(
+            f"model.path={path} is no run folder of ours, so it has no {key} to take over; "
+            "choose them: eval=rouge questions=file questions.path=FILE name=NAME"
+        )
+    return OmegaConf.select(OmegaConf.load(folder / "config.yaml"), key)
 
 
 def arm_of(overrides: Iterable[str]) -> str:
-    """An arm's name: every override except the seed, in a fixed order."""
-    return ",".join(sorted(text for text in overrides if not text.startswith("seed=")))
+    """An arm's name: every override except the seed, each once, in a fixed order and spelling."""
+    chosen: dict[str, str] = {}
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        chosen[key] = value.lower() if value.lower() in ("true", "false", "null") else value
+    chosen.pop("seed", None)
+    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
 
 
 def check(config: DictConfig) -> None:
@@ -246,21 +265,57 @@ def check(config: DictConfig) -> None:
     Raises:
         ConfigCompositionException: Its text is the one line for the user.
     """
-    trainer, data = config.trainer, config.data
-    if data.budget is Budget.steps and trainer.max_steps < 0:
-        raise ConfigCompositionException(
-            "data.budget=steps holds optimizer steps equal and needs trainer.max_steps=N"
+    missing = [key for key in _missing(config) if not key.startswith("hydra.")]
+    if config.data.source and "path" in config.data.source and config.data.path is None:
+        missing.append("data.path")
+    if missing:
+        raise ConfigCompositionException(f"{missing[0]} is needed; type {missing[0]}=VALUE")
+    for reason in (_wrong_number(config), _wrong_budget(config)):
+        if reason is not None:
+            raise ConfigCompositionException(reason)
+
+
+def _missing(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """The keys of values that must be given and were not; interpolations are not resolved."""
+    for key in map(str, node):
+        if OmegaConf.is_missing(node, key):
+            yield prefix + key
+        elif not OmegaConf.is_interpolation(node, key) and isinstance(node[key], DictConfig):
+            yield from _missing(node[key], f"{prefix}{key}.")
+
+
+def _wrong_number(config: DictConfig) -> str | None:
+    trainer = config.trainer
+    if config.seed < 0:
+        return f"seed={config.seed} must be 0 or more; type seed=1"
+    for key in ("batch_size", "micro_batch_tokens", "log_every", "val_every"):
+        if trainer[key] <= 0:
+            return f"trainer.{key}={trainer[key]} must be above 0; type trainer.{key}=N"
+    if trainer.devices != "1" or trainer.num_nodes != 1:
+        return (
+            f"trainer.devices={trainer.devices} with trainer.num_nodes={trainer.num_nodes}: runs "
+            "on several devices are not supported yet; type trainer.devices=1 trainer.num_nodes=1"
         )
-    if data.num_supervised_tokens is not None and data.budget is not Budget.supervised_tokens:
-        raise ConfigCompositionException(
+    return None
+
+
+def _wrong_budget(config: DictConfig) -> str | None:
+    trainer, data = config.trainer, config.data
+    holds_tokens = data.budget is Budget.supervised_tokens
+    if data.budget is Budget.steps and trainer.max_steps < 0:
+        return "data.budget=steps holds optimizer steps equal and needs trainer.max_steps=N"
+    if data.num_supervised_tokens is not None and not holds_tokens:
+        return (
             "data.num_supervised_tokens needs data.budget=supervised_tokens, "
             f"not data.budget={data.budget.value}"
         )
-    for key in ("batch_size", "micro_batch_tokens", "log_every", "val_every"):
-        if trainer[key] <= 0:
-            raise ConfigCompositionException(
-                f"trainer.{key}={trainer[key]} must be above 0; type trainer.{key}=N"
-            )
+    if holds_tokens and trainer.max_steps >= 0:
+        return (
+            "data.budget=supervised_tokens holds tokens equal, but trainer.max_steps="
+            f"{trainer.max_steps} ends training by steps; "
+            "type trainer.max_steps=-1 trainer.max_epochs=3"
+        )
+    return None
 
 
 def explain(error: BaseException, groups: Sequence[str]) -> str | None:
@@ -269,6 +324,8 @@ def explain(error: BaseException, groups: Sequence[str]) -> str | None:
     Null when the error is none of the config's. ``groups`` are the config groups, for suggestions.
     """
     for cause in _chain(error):
+        if isinstance(cause, InputError):
+            return " ".join(str(cause).split())
         if isinstance(cause, OmegaConfBaseException):
             return _explain_omegaconf(cause)
     if isinstance(error, OverrideParseException):
@@ -276,7 +333,19 @@ def explain(error: BaseException, groups: Sequence[str]) -> str | None:
         return f"override {error.override!r}: {reason}; type key=value"
     if isinstance(error, ConfigCompositionException):
         return _explain_choice(str(error), groups)
-    return _first_line(error) if isinstance(error, InstantiationException) else None
+    return _explain_instantiation(error) if isinstance(error, InstantiationException) else None
+
+
+def _explain_instantiation(error: InstantiationException) -> str:
+    """What the constructor said, and for which node."""
+    cause = error.__cause__
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, InputError):
+        return " ".join(str(cause).split())
+    node = re.search(r"full_key: (\S+)", str(error))
+    said = " ".join(str(cause or error).split())
+    return f"{node.group(1)}: {said}" if node else said
 
 
 def _explain_omegaconf(error: OmegaConfBaseException) -> str:
@@ -321,6 +390,8 @@ def _explain_choice(text: str, groups: Sequence[str]) -> str:
         return (
             f"{group}={choice}: there is no such choice; {hint}choose one of: {', '.join(options)}"
         )
+    if text.startswith("Ambiguous value"):
+        return f"{' '.join(text.splitlines()[0].split())}; add -m to run one job for each"
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         close = difflib.get_close_matches(unknown.group(1), groups, n=1)

@@ -288,17 +288,26 @@ class Encoding:
     train_on_inputs: bool = False
     max_dropped_fraction: float = 0.01
 
+    @property
+    def chosen_template(self) -> PromptTemplate:
+        """The template, when there is one.
+
+        Raises:
+            InputError: Neither config nor checkpoint names one.
+        """
+        if self.template is None:
+            raise InputError("the checkpoint names no template; type prompt=alpaca, or its own")
+        return self.template
+
     def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
         """The encoder with ``tokenizer``.
 
         Raises:
             InputError: There is no template, or a value cannot work.
         """
-        if self.template is None:
-            raise InputError("the checkpoint names no template; type prompt=alpaca, or its own")
         return Encoder(
             tokenizer,
-            self.template,
+            self.chosen_template,
             self.max_length,
             self.overlength,
             self.train_on_inputs,

@@ -30,6 +30,18 @@ def test_a_student_is_evaluated_again_to_the_same_numbers(
     assert again["comparable"] == trained["comparable"]
 
 
+def test_a_checkpoint_inside_a_run_keeps_its_lineage(understudy: Command, tmp_path: Path) -> None:
+    assert understudy("data=lab_weak", "seed=5", *SMALL_LAB).code == 0
+    (trained,) = manifests(tmp_path / "outputs")
+    folder = next((tmp_path / "outputs").rglob("manifest.json")).parent
+    done = understudy("stage=evaluate", f"model.path={folder}/checkpoints/last")
+    assert done.code == 0, done.err
+    (again,) = manifests(tmp_path / "outputs" / "evaluate")
+    assert again["parents"] == [trained["id"]]
+    assert again["name"] == trained["name"]
+    assert again["metrics"]["eval/lab_accuracy"] == trained["metrics"]["eval/lab_accuracy"]
+
+
 def test_generation_with_another_template_is_refused(understudy: Command, tmp_path: Path) -> None:
     assert understudy(*SMALL_LAB).code == 0
     folder = next((tmp_path / "outputs").rglob("manifest.json")).parent
@@ -73,6 +85,41 @@ def test_inspect_shows_what_is_learned_and_leaves_no_run(
     assert "answer :" in done.out
     assert "supervised tokens" in done.out
     assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_showing_removes_no_file_of_the_users(understudy: Command, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = understudy("stage=inspect", "rows=1", "hydra.run.dir=.", *SMALL_LAB)
+    assert done.code == 0, done.err
+    assert understudy("plan=true", "hydra.run.dir=.", *SMALL_LAB).code == 0
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_run_folder_is_never_used_twice(understudy: Command, tmp_path: Path) -> None:
+    assert understudy(*SMALL_LAB, "hydra.run.dir=one").code == 0
+    done = understudy(*SMALL_LAB, "hydra.run.dir=one")
+    assert done.code == 1
+    assert "holds a run already" in done.err
+    (manifest,) = manifests(tmp_path)
+    assert manifest["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optimizer.lr=-1", "Invalid learning rate"),
+        ("optimizer.betas=3", "optimizer"),
+        ("lab.families=[zzz]", "no family 'zzz'"),
+        ("trainer.accelerator=tpu", "trainer"),
+    ],
+)
+def test_a_value_that_a_part_refuses_is_one_line(
+    override: str, said: str, understudy: Command
+) -> None:
+    done = understudy(*SMALL_LAB, override)
+    assert done.code == 1
+    assert said in done.err
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("stage", ["sft", "inspect"])

@@ -72,6 +72,31 @@ def test_two_files_become_two_arms_with_common_instructions(
     assert any(row["metric"] == "eval/rouge_l" for row in differences)
 
 
+def test_a_plan_of_a_sweep_is_that_of_its_runs(understudy: Command, tmp_path: Path) -> None:
+    a = write_rows(tmp_path / "a.json", answers("star"))
+    b = write_rows(tmp_path / "b.json", answers("extra")[:16])
+    done = understudy(
+        "-m", "plan=true", "stage=sft", "data=alpaca_json", f"data.path={a},{b}", *SMALL_TEXT
+    )
+    assert done.code == 0, done.err
+    assert "8 not_in_every_arm" in done.out
+    assert not (tmp_path / "outputs" / "sweeps").exists()
+
+
+def test_files_of_one_name_are_told_apart(understudy: Command, tmp_path: Path) -> None:
+    paths = []
+    for teacher in ("gpt4", "gpt35"):
+        (tmp_path / teacher).mkdir()
+        paths.append(str(write_rows(tmp_path / teacher / "answers.json", answers(teacher))))
+    done = understudy(
+        "-m", "stage=sft", "data=alpaca_json", f"data.path={','.join(paths)}", *SMALL_TEXT
+    )
+    assert done.code == 0, done.err
+    found = manifests(tmp_path / "outputs")
+    assert {each["teacher"] for each in found} == {"gpt4/answers", "gpt35/answers"}
+    assert _report(tmp_path / "outputs")["refused"] == []
+
+
 def test_a_job_that_fails_is_named_and_the_others_are_compared(
     understudy: Command, tmp_path: Path
 ) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.eval.evaluate import Evaluation
 from understudy.eval.record import questions_sha256, record_predictions
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.folders import read_template, require_template
+from understudy.models.source import ModelSource
 from understudy.records import Question, QuestionSource, question_to_json
-from understudy.stages.printing import answering, print_facts
-from understudy.tracking.manifest import MANIFEST
+from understudy.stages.printing import answering, print_facts, print_result
+from understudy.tracking.manifest import read_manifest, run_folder_of
 
 if TYPE_CHECKING:
     from understudy.tracking.run import Run
@@ -35,7 +35,8 @@ def run(
         InputError: The checkpoint was trained with another template than the one asked for.
     """
     model.check()
-    encoding = _with_template(encoding, model)
+    encoding = encoding_of(encoding, model)
+    require_template(Path(model.path).expanduser(), encoding.chosen_template)
     asked = evaluation.asked(questions.questions([]))
     tokenizer = model.tokenizer(())
     encoder = encoding.encoder(tokenizer)
@@ -46,13 +47,13 @@ def run(
         "template": encoder.template.sha256,
         "tokenizer": tokenizer_sha256(tokenizer),
         "questions": questions_sha256(asked),
-        "decoding": ", ".join(str(asdict(decoding)) for decoding in evaluation.decodings),
+        "decoding": decodings_in_words(evaluation),
     }
-    parent = _parent(model)
+    parent = run_folder_of(model.path)
     if parent is None:
         run.manifest.comparable["base_model"] = model.fingerprint(tokenizer)
     else:
-        run.inherit(parent)
+        run.inherit(read_manifest(parent))
     with run.timed("evaluation"):
         policy = model.load(tokenizer, seed=run.manifest.seed)
         with answering("student", evaluation.num_answers(asked)) as progress:
@@ -66,6 +67,7 @@ def run(
                 progress=progress,
             )
     record_predictions(run, predictions)
+    print_result(run, predictions)
 
 
 def plan(
@@ -79,7 +81,8 @@ def plan(
     """Prints how many answers would be generated; loads no weights."""
     del seed
     model.check()
-    encoding = _with_template(encoding, model)
+    encoding = encoding_of(encoding, model)
+    require_template(Path(model.path).expanduser(), encoding.chosen_template)
     asked = evaluation.asked(questions.questions([]))
     print_facts(f"Plan: evaluate {model.path}", evaluation_facts(evaluation, asked))
 
@@ -96,18 +99,17 @@ def evaluation_facts(evaluation: Evaluation, asked: Sequence[Question]) -> dict[
     }
 
 
-def _with_template(encoding: Encoding, model: Checkpoint) -> Encoding:
-    """The encoding with the checkpoint's own template where none was asked for."""
-    if encoding.template is None:
-        return replace(encoding, template=read_template(Path(model.path)))
-    require_template(Path(model.path), encoding.template)
-    return encoding
+def encoding_of(encoding: Encoding, model: ModelSource) -> Encoding:
+    """The encoding with the checkpoint's own template where none was chosen."""
+    if encoding.template is not None or not isinstance(model, Checkpoint):
+        return encoding
+    return replace(encoding, template=read_template(Path(model.path).expanduser()))
 
 
-def _parent(model: Checkpoint) -> dict[str, Any] | None:
-    """The manifest of the run that made the checkpoint, when its folder was given."""
-    path = Path(model.path) / MANIFEST
-    if not path.exists():
-        return None
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return manifest
+def decodings_in_words(evaluation: Evaluation) -> str:
+    """How answers are chosen, for people and for the guard."""
+    return "; ".join(
+        f"{each.name}: temperature {each.temperature:g}, top_p {each.top_p:g}, "
+        f"{each.max_new_tokens} tokens"
+        for each in evaluation.decodings
+    )

@@ -11,6 +11,7 @@ from rich.text import Text
 from understudy.data.arm import DataArm, PreparedArm
 from understudy.encoding import Encoder, Encoding
 from understudy.models.source import ModelSource
+from understudy.stages.evaluate import encoding_of
 from understudy.stages.printing import in_words, print_facts
 
 
@@ -21,6 +22,7 @@ def show(*, seed: int, arm: DataArm, model: ModelSource, encoding: Encoding, row
     without colour too; the prompt is dim.
     """
     del seed
+    encoding = encoding_of(encoding, model)
     corpus = arm.corpus(encoding.template) if encoding.template else iter(())
     encoder = encoding.encoder(model.tokenizer(corpus))
     prepared = arm.prepare(encoder)

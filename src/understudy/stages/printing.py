@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
+
+from understudy.eval.summary import summarise
+from understudy.records import Prediction
+
+if TYPE_CHECKING:
+    from understudy.tracking.run import Run
+
+_log = logging.getLogger(__name__)
+_HEADLINES = ("eval/lab_accuracy", "eval/rouge_l")
 
 
 def print_facts(title: str, facts: Mapping[str, str]) -> None:
@@ -36,3 +47,26 @@ def answering(author: str, num_answers: int) -> Iterator[Callable[[int], object]
     """A bar over the answers of ``author``, told how many came; none where there is no terminal."""
     with tqdm(total=num_answers, desc=f"{author} answers", unit="", disable=None) as bar:
         yield bar.update
+
+
+def print_result(
+    run: Run, predictions: Sequence[Prediction], baselines: Sequence[Prediction] = ()
+) -> None:
+    """Says in one line what a run reached, with base and teacher beside it."""
+    metrics = summarise(predictions).metrics
+    headline = next((name for name in _HEADLINES if metrics.get(name) is not None), None)
+    if headline is None:
+        _log.info("result: no metric is defined; %s says why", run.folder / "manifest.json")
+        return
+    authors = dict.fromkeys(each.author for each in baselines)
+    beside = {
+        author: summarise([each for each in baselines if each.author == author]).metrics
+        for author in authors
+    }
+    others = [
+        f"{author} {values[headline]:.3f}"
+        for author, values in beside.items()
+        if values.get(headline) is not None
+    ]
+    compared = f" ({', '.join(others)})" if others else ""
+    _log.info("result: %s %.3f%s", headline, metrics[headline], compared)

@@ -10,6 +10,7 @@ from understudy.eval.answers import AnswerRows, read_answers
 from understudy.eval.evaluate import Evaluation
 from understudy.eval.record import questions_sha256, record_predictions
 from understudy.eval.summary import Summary
+from understudy.metrics.rouge import LENGTH_BUCKETS
 from understudy.stages.printing import in_words, print_facts
 
 if TYPE_CHECKING:
@@ -51,9 +52,17 @@ def plan(
 
 def _lines(summary: Summary) -> dict[str, str]:
     lines = {}
-    for name, value in summary.metrics.items():
+    for name, value in sorted(summary.metrics.items(), key=lambda pair: _by_length(pair[0])):
         if value is None:
             lines[name] = f"null: {summary.reasons[name]}"
-        else:
-            lines[name] = f"{value:.4f}  (n={summary.counts[name]:,})"
+            continue
+        missing = summary.undefined.get(name, 0)
+        why = f"; {missing} undefined: {summary.reasons.get(name, '')}" if missing else ""
+        lines[name] = f"{value:.4f}  (n={summary.counts[name]:,}{why})"
     return lines
+
+
+def _by_length(metric: str) -> tuple[str, int]:
+    """Buckets of reference length in their own order, not the alphabet's."""
+    name, _, bucket = metric.partition("_l/")
+    return name, LENGTH_BUCKETS.index(bucket) + 1 if bucket in LENGTH_BUCKETS else 0

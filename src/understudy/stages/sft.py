@@ -6,8 +6,10 @@ questions, so that every table has a floor and a ceiling.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +31,15 @@ from understudy.models.folders import save_checkpoint
 from understudy.models.memory import num_parameters, training_memory
 from understudy.models.source import ModelSource
 from understudy.records import Prediction, Question, QuestionSource, question_to_json
-from understudy.stages.evaluate import evaluation_facts
-from understudy.stages.printing import answering, gibibytes, in_words, print_facts
+from understudy.stages.evaluate import decodings_in_words, encoding_of, evaluation_facts
+from understudy.stages.printing import (
+    answering,
+    gibibytes,
+    in_words,
+    print_facts,
+    print_result,
+)
+from understudy.tracking.manifest import read_manifest, run_folder_of
 from understudy.train.recipe import FitResult, Recipe, fit
 from understudy.train.sft import CHUNK_LOGITS
 
@@ -38,6 +47,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from understudy.tracking.run import Run
+
+_log = logging.getLogger(__name__)
+_VAL_METRICS = ("val/loss", "val/loss_best", "val/perplexity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ def run(
 ) -> None:
     """Trains the student and records its answers beside the base's and the teacher's."""
     model.check()
+    recipe.check()
     with run.timed("data"):
         work = _prepare(arm, model, encoding, questions, evaluation)
     _record_setting(run, work, model, evaluation)
@@ -77,6 +90,7 @@ def run(
     with run.timed("evaluation"):
         predictions = _answers(run, work, student, evaluation, author="student")
     record_predictions(run, predictions, baselines)
+    print_result(run, predictions, baselines)
 
 
 def plan(
@@ -91,6 +105,7 @@ def plan(
 ) -> None:
     """Prints steps, tokens, memory and evaluation calls of the run, and trains nothing."""
     model.check()
+    recipe.check()
     work = _prepare(arm, model, encoding, questions, evaluation)
     num_rows = len(work.arm.train)
     num_steps = recipe.num_steps(num_rows)
@@ -100,6 +115,7 @@ def plan(
         {
             "training rows": f"{num_rows:,}",
             "left out": in_words(work.arm.dropped),
+            f"cut to {work.encoder.max_length} tokens": in_words(work.arm.truncated),
             "optimizer steps": f"{num_steps:,} of {recipe.batch_size} rows ({epochs:.2f} epochs)",
             "supervised tokens": f"{work.arm.num_supervised_tokens:,} an epoch, "
             f"{work.arm.num_supervised_tokens * epochs:,.0f} in all",
@@ -133,6 +149,7 @@ def _prepare(
     questions: QuestionSource,
     evaluation: Evaluation,
 ) -> _Work:
+    encoding = encoding_of(encoding, model)
     corpus = arm.corpus(encoding.template) if encoding.template else iter(())
     tokenizer = model.tokenizer(corpus)
     encoder = encoding.encoder(tokenizer)
@@ -151,10 +168,20 @@ def _record_setting(run: Run, work: _Work, model: ModelSource, evaluation: Evalu
         "base_model": model.fingerprint(work.tokenizer),
         "tokenizer": tokenizer_sha256(work.tokenizer),
         "questions": questions_sha256(work.questions),
-        "decoding": ", ".join(str(asdict(decoding)) for decoding in evaluation.decodings),
+        "decoding": decodings_in_words(evaluation),
     }
+    if isinstance(model, Checkpoint) and (parent := run_folder_of(model.path)):
+        run.manifest.parents.append(read_manifest(parent)["id"])
     run.add_dropped(work.arm.dropped)
-    run.add_dropped({f"cut:{what}": count for what, count in work.arm.truncated.items()})
+    run.manifest.truncated = dict(work.arm.truncated)
+    _log.info(
+        "%s: %d rows to train on, left out: %s; cut to %d tokens: %s",
+        work.arm.teacher,
+        len(work.arm.train),
+        in_words(work.arm.dropped),
+        work.encoder.max_length,
+        in_words(work.arm.truncated),
+    )
     run.write_rows("questions.jsonl", map(question_to_json, work.questions))
 
 
@@ -168,8 +195,12 @@ def _base_answers(
         return _answers(run, work, base, evaluation, author=BASE)
 
     names = ("base_model", "tokenizer", "template", "questions", "decoding")
-    key = {name: run.manifest.comparable[name] for name in names} | {"seed": run.seed}
-    answers = cached_answers(Path(cache_dir), key, answer) if cache_dir else answer()
+    key = {name: run.manifest.comparable[name] for name in names}
+    key |= {"seed": str(run.seed), "dtype": model.dtype}
+    if cache_dir is None:
+        return evaluation.score_rows(answer())
+    num_rows = evaluation.num_answers(work.questions)
+    answers = cached_answers(Path(cache_dir), key, answer, num_rows=num_rows)
     return evaluation.score_rows(answers)
 
 
@@ -236,10 +267,12 @@ def _record_training(
 ) -> None:
     run.add_metrics(
         {
-            "val/loss": fitted.best_val_loss,
+            "val/loss": fitted.val_loss,
+            "val/loss_best": fitted.best_val_loss,
+            "val/perplexity": None if fitted.val_loss is None else math.exp(fitted.val_loss),
             "train/tokens_per_second": fitted.tokens_per_second,
         },
-        {} if fitted.best_val_loss is not None else {"val/loss": "no rows were held out"},
+        {} if fitted.val_loss is not None else dict.fromkeys(_VAL_METRICS, "no rows held out"),
     )
     run.manifest.budget = {
         "kind": budget,

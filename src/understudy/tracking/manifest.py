@@ -70,6 +70,7 @@ class Manifest:
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    truncated: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     budget: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(BUDGET_KEYS))
@@ -104,6 +105,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     loaded: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return loaded
+
+
+def run_folder_of(path: str) -> Path | None:
+    """The run folder that ``path`` is, or that a checkpoint in it belongs to; else None."""
+    folder = Path(path).expanduser()
+    for each in (folder, *folder.parents[:2]):
+        if (each / MANIFEST).is_file():
+            return each
+    return None
 
 
 def now() -> str:

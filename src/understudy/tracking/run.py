@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.records import InputFile, write_jsonl
+from understudy.records import InputError, InputFile, write_jsonl
 from understudy.tracking.manifest import (
+    MANIFEST,
     Manifest,
     file_sha256,
     git_state,
@@ -135,7 +136,12 @@ def open_run(spec: RunSpec, tracking: Tracking) -> Iterator[Run]:
 
     The manifest is on disk with status "running" before the block starts. An exception, an
     interrupt included, closes the run as "failed" with its text and goes on to the caller.
+
+    Raises:
+        InputError: The folder holds a run already.
     """
+    if (spec.folder / MANIFEST).exists():
+        raise InputError(f"{spec.folder} holds a run already; choose another hydra.run.dir")
     spec.folder.mkdir(parents=True, exist_ok=True)
     run_id = f"{spec.stage}-{secrets.token_hex(4)}"
     manifest = _new_manifest(spec, run_id)

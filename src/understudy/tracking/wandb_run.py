@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from understudy.records import InputError
+
 if TYPE_CHECKING:
     from wandb import Run as WandbRun
 
@@ -37,11 +39,19 @@ class Tracking:
         wanted = os.environ.get("WANDB_MODE") or self.mode
         if wanted == "dryrun":
             return "offline"
-        if wanted in _MODES:
+        if wanted not in ("auto", *_MODES):
+            raise InputError(
+                f"tracking.mode or WANDB_MODE is {wanted!r}; use auto, {', '.join(_MODES)}"
+            )
+        if wanted in _MODES and wanted != "online":
             return wanted
         base_url = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
         if not _has_api_key(base_url):
+            if wanted == "online":
+                raise InputError("tracking.mode=online needs a login; run `wandb login` first")
             return "offline"
+        if wanted == "online":
+            return wanted
         if not _answers(base_url):
             _log.warning("W&B does not answer at %s: this run is logged offline", base_url)
             return "offline"
@@ -55,6 +65,8 @@ def open_wandb(
     import wandb  # noqa: PLC0415 - costs a second, and only a recorded run needs it
 
     mode = tracking.resolved_mode()
+    if os.environ.get("WANDB_MODE") == "":
+        del os.environ["WANDB_MODE"]  # wandb refuses an empty one
     return wandb.init(
         project=tracking.project,
         entity=tracking.entity,

@@ -33,12 +33,13 @@ class KeepBestAndLast(Callback):
         self.best: Path | None = None
         self.last: Path | None = None
         self.best_val_loss: float | None = None
+        self.val_loss: float | None = None
         self.folder = folder
         self._save = save
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves ``best`` if ``val/loss`` is lower than ever; a loss that is NaN is not."""
-        loss = float(trainer.callback_metrics["val/loss"])
+        loss = self.val_loss = float(trainer.callback_metrics["val/loss"])
         if loss < (float("inf") if self.best_val_loss is None else self.best_val_loss):
             self.best_val_loss = loss
             self.best = self._write(trainer, pl_module, "best")

@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from transformers import PreTrainedModel
@@ -100,6 +103,17 @@ class Recipe:
             hf_forward_batch=_HF_FORWARD_BATCH if self.steps_per_epoch == "hf_floor" else None,
         )
 
+    def check(self) -> None:
+        """Makes an optimizer for a weight of its own, to refuse settings before any work is done.
+
+        Raises:
+            InputError: The optimizer does not take its settings.
+        """
+        try:
+            self.optimizer([{"params": [torch.zeros(1, requires_grad=True)]}])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"optimizer: {error}; type optimizer.KEY=VALUE") from error
+
     def num_steps(self, num_examples: int) -> int:
         """Optimizer steps of a run on ``num_examples``.
 
@@ -126,6 +140,7 @@ class FitResult:
         last: Checkpoint at the end.
         best: Checkpoint with the lowest validation loss.
         best_val_loss: Its NLL per held-out token, in nats.
+        val_loss: The same of ``last``.
         num_steps: Optimizer steps done.
         num_supervised_tokens: Tokens with a label that were learned from, repeats included.
         num_skipped_windows: Steps left out because no token had a label.
@@ -136,6 +151,7 @@ class FitResult:
     last: Path
     best: Path | None
     best_val_loss: float | None
+    val_loss: float | None
     num_steps: int
     num_supervised_tokens: int
     num_skipped_windows: int
@@ -194,7 +210,8 @@ def _make_trainer(
 ) -> pl.Trainer:
     """The recipe's trainer, with all that it must not choose itself."""
     progress = [progress_callback()] if recipe.progress else []
-    return recipe.trainer(
+    return _built(
+        recipe,
         max_steps=num_steps,
         max_epochs=1,
         precision=recipe.precision,
@@ -213,6 +230,13 @@ def _make_trainer(
     )
 
 
+def _built(recipe: Recipe, **settings: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's
+    try:
+        return recipe.trainer(**settings)
+    except (MisconfigurationException, ImportError, ValueError) as error:
+        raise InputError(f"trainer: {error}; type trainer=cpu, or other settings") from error
+
+
 def _result(module: SFTModule, checkpoints: KeepBestAndLast, *, seconds: float) -> FitResult:
     if checkpoints.last is None:
         raise RuntimeError("training ended without a checkpoint")
@@ -220,6 +244,7 @@ def _result(module: SFTModule, checkpoints: KeepBestAndLast, *, seconds: float) 
         last=checkpoints.last,
         best=checkpoints.best,
         best_val_loss=checkpoints.best_val_loss,
+        val_loss=checkpoints.val_loss,
         num_steps=module.num_steps,
         num_supervised_tokens=module.num_supervised_tokens,
         num_skipped_windows=module.num_skipped_windows,
