@@ -1,6 +1,8 @@
 """Evaluation of a real tiny model: every decoding of every question, scored, in order."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import exp
 
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -133,3 +135,28 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
         Evaluation([], [GREEDY])
     with pytest.raises(InputError, match=r"eval\.num_questions=0 must be at least 1"):
         Evaluation([RougeScorer()], [GREEDY], num_questions=0)
+
+
+def test_greedy_rows_carry_the_loss_on_their_references(
+    ask: Callable[..., list[Prediction]],
+) -> None:
+    """Greedy ones only, whatever is generated; scoring again keeps it where it is wanted."""
+    evaluation = Evaluation([RougeScorer()], [GREEDY, SAMPLED], reference_loss=True)
+    rows = ask(evaluation, questions())
+    assert all((row.scores.get("eval/loss") or 0) > 0 for row in rows[:4])
+    assert not any("loss" in name for row in rows[4:] for name in row.scores)
+    plain = ask(replace(evaluation, reference_loss=False), questions())
+    assert [row.output for row in plain] == [row.output for row in rows]
+    assert evaluation.score_rows(rows) == rows
+    without = replace(evaluation, reference_loss=False).score_rows(rows)
+    assert not any("eval/loss" in row.scores for row in without)
+    summary = summarise(rows)
+    loss = summary.metrics["eval/loss"]
+    assert loss == pytest.approx(sum(row.scores["eval/loss"] or 0 for row in rows[:4]) / 4)
+    assert summary.metrics["eval/perplexity"] == pytest.approx(exp(loss or 0))
+
+
+def test_a_loss_without_greedy_answers_is_refused() -> None:
+    """There would be no row to put it in."""
+    with pytest.raises(InputError, match=r"eval\.reference_loss=true .*named greedy"):
+        Evaluation([RougeScorer()], [SAMPLED], reference_loss=True)

@@ -1,7 +1,7 @@
 """Scored rows to a run's metrics: means, nulls with reasons, buckets, decodings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -112,3 +112,30 @@ def test_two_scorers_cannot_write_one_name() -> None:
     """One would silently win."""
     with pytest.raises(ValueError, match="two scorers write eval/rouge_1"):
         score_predictions([row("a")], [RougeScorer(), RougeScorer(use_stemmer=True)])
+
+
+def with_loss(*losses: float | None) -> list[Prediction]:
+    """Greedy rows that carry these losses."""
+    return [replace(row("a"), scores={"eval/loss": loss}) for loss in losses]
+
+
+def test_perplexity_is_the_exponential_of_the_mean_loss() -> None:
+    """And not the mean of exponentials; with the loss's own n and reason."""
+    summary = summarise(with_loss(0.0, 2.0, None))
+    assert summary.metrics == {"eval/loss": 1.0, "eval/perplexity": pytest.approx(2.718281828)}
+    assert summary.counts == {"eval/loss": 2, "eval/perplexity": 2}
+    why = (
+        "undefined for 1 of 3 predictions: no reference that fits the window whole, or none with a "
+        "finite loss"
+    )
+    assert summary.reasons == {"eval/loss": why, "eval/perplexity": why}
+
+
+def test_no_loss_and_one_beyond_all_numbers_have_no_perplexity() -> None:
+    """Null, and why."""
+    summary = summarise(with_loss(None))
+    assert summary.metrics == {"eval/loss": None, "eval/perplexity": None}
+    assert summary.reasons["eval/perplexity"].startswith("undefined for 1 of 1 predictions")
+    summary = summarise(with_loss(1000.0))
+    assert summary.metrics == {"eval/loss": 1000.0, "eval/perplexity": None}
+    assert "too large" in summary.reasons["eval/perplexity"]

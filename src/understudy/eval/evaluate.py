@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from understudy.encoding import Encoder
-from understudy.eval.summary import GREEDY, score_predictions
+from understudy.eval.loss import reference_losses
+from understudy.eval.summary import GREEDY, LOSS, score_predictions
 from understudy.models.generate import Decoding, generate
 from understudy.records import InputError, Prediction, Question, Scorer
 
@@ -41,6 +42,7 @@ class Evaluation:
     decodings: Sequence[Decoding]
     batch_tokens: int = 16_384
     num_questions: int | None = None
+    reference_loss: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what could not be told apart, or asks nothing."""
@@ -55,6 +57,11 @@ class Evaluation:
                 )
         if not self.scorers:
             raise InputError("an evaluation needs a scorer; add one to eval.scorers")
+        if self.reference_loss and GREEDY not in names:
+            raise InputError(
+                f"eval.reference_loss=true puts a loss beside {GREEDY} answers, and no decoding is "
+                f"named {GREEDY}; add one to eval.decodings or type eval.reference_loss=false"
+            )
         for name, value in (
             ("batch_tokens", self.batch_tokens),
             ("num_questions", self.num_questions),
@@ -90,6 +97,7 @@ class Evaluation:
         the number of answers since the last call; each question has one for each decoding.
         """
         asked = self.asked(questions)
+        losses = self._losses(policy, encoder, asked)
         prompts = encoder.prompt_ids([question.prompt for question in asked])
         predictions = []
         for decoding in self.decodings:
@@ -102,11 +110,12 @@ class Evaluation:
                 seed=seed,
                 progress=progress,
             )
+            scores = losses if decoding.name == GREEDY else [{}] * len(asked)
             predictions += [
-                Prediction(question, author, answer.text, decoding.name, answer.finish)
-                for question, answer in zip(asked, answers, strict=True)
+                Prediction(question, author, answer.text, decoding.name, answer.finish, known)
+                for question, answer, known in zip(asked, answers, scores, strict=True)
             ]
-        return score_predictions(predictions, self.scorers)
+        return self.score_rows(predictions)
 
     def score_answers(
         self, questions: Sequence[Question], answers: Mapping[str, str], author: str
@@ -124,8 +133,28 @@ class Evaluation:
         return score_predictions(predictions, self.scorers)
 
     def score_rows(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        """The rows with the scores of this evaluation in place of their own, all of them."""
-        return score_predictions(predictions, self.scorers)
+        """The rows with the scores of this evaluation in place of their own.
+
+        A loss stays where this evaluation has one: it is the model's, and no answer's.
+        """
+        scored = score_predictions(predictions, self.scorers)
+        if not self.reference_loss:
+            return scored
+        return [
+            replace(new, scores={**new.scores, LOSS: old.scores[LOSS]})
+            if LOSS in old.scores
+            else new
+            for old, new in zip(predictions, scored, strict=True)
+        ]
+
+    def _losses(
+        self, policy: PreTrainedModel, encoder: Encoder, asked: Sequence[Question]
+    ) -> list[dict[str, float | None]]:
+        """The scores that each question has from the model alone."""
+        if not self.reference_loss:
+            return [{}] * len(asked)
+        losses = reference_losses(policy, encoder, asked, batch_tokens=self.batch_tokens)
+        return [{LOSS: loss} for loss in losses]
 
 
 def _rank(question: Question) -> bytes:

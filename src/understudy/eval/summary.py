@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from math import exp, fsum, log
 
 from understudy.eval.rouge import why_no_rouge
 from understudy.metrics.rouge import LENGTH_BUCKETS
 from understudy.records import Prediction, Question, Scorer
 
 GREEDY = "greedy"
+LOSS, PERPLEXITY = "eval/loss", "eval/perplexity"
+_MAX_EXPONENT = log(sys.float_info.max)
 _ROUGE = re.compile(r"eval/rouge\w*")
 _ROUGE_L = re.compile(r"(eval/rouge\w*_l)(@.+)?")
 
@@ -56,7 +59,8 @@ def score_predictions(
 def summarise(predictions: Sequence[Prediction]) -> Summary:
     """Each metric's mean over the predictions that have a known score of that name.
 
-    Where there is a ROUGE-L all four buckets of reference length are there too.
+    Where there is a ROUGE-L all four buckets of reference length are there too, and where there is
+    a loss its exponential, the perplexity: the one metric that is no mean of scores.
     """
     scores: dict[str, list[float | None]] = {}
     for prediction in predictions:
@@ -66,7 +70,7 @@ def summarise(predictions: Sequence[Prediction]) -> Summary:
         scores[name] = []
     known = {name: [score for score in all_ if score is not None] for name, all_ in scores.items()}
     nulls = {name: len(all_) - len(known[name]) for name, all_ in scores.items()}
-    return Summary(
+    summary = Summary(
         metrics={name: fsum(some) / len(some) if some else None for name, some in known.items()},
         reasons={
             name: _reason(name, predictions)
@@ -76,6 +80,21 @@ def summarise(predictions: Sequence[Prediction]) -> Summary:
         counts={name: len(some) for name, some in known.items()},
         undefined={name: count for name, count in nulls.items() if count},
     )
+    _add_perplexity(summary)
+    return summary
+
+
+def _add_perplexity(summary: Summary) -> None:
+    if LOSS not in summary.metrics:
+        return
+    loss = summary.metrics[LOSS]
+    is_number = loss is not None and loss < _MAX_EXPONENT
+    summary.metrics[PERPLEXITY] = exp(loss) if loss is not None and is_number else None
+    summary.counts[PERPLEXITY] = summary.counts[LOSS]
+    if LOSS in summary.reasons:
+        summary.reasons[PERPLEXITY] = summary.reasons[LOSS]
+    elif not is_number:
+        summary.reasons[PERPLEXITY] = f"the exponential of {LOSS}={loss} is too large for a number"
 
 
 def _scores(question: Question, output: str, scorers: Sequence[Scorer]) -> dict[str, float | None]:
@@ -105,4 +124,6 @@ def _reason(metric: str, predictions: Sequence[Prediction]) -> str:
     why = ""
     if _ROUGE.match(metric):
         why = next(filter(None, map(why_no_rouge, undefined)), "")
+    elif metric == LOSS:
+        why = "no reference that fits the window whole, or none with a finite loss"
     return f"{count}: {why}" if why else count

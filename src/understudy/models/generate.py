@@ -101,7 +101,7 @@ def generate(
     for index, prompt in enumerate(prompts):
         decoder.check_prompt(index, prompt)
     answers: dict[int, Generated] = {}
-    with _answering(policy):
+    with answering(policy):
         for batch in _batches(prompts, decoding.max_new_tokens, batch_tokens):
             tokens = decoder.answer([prompts[index] for index in batch], batch)
             answers |= zip(batch, map(decoder.finished, tokens), strict=True)
@@ -111,7 +111,7 @@ def generate(
 
 
 @contextmanager
-def _answering(policy: PreTrainedModel) -> Iterator[None]:
+def answering(policy: PreTrainedModel) -> Iterator[None]:
     """Evaluation mode without gradients; attention by segments, which has no cache, as sdpa.
 
     Nothing is compiled: the shapes change at every step.
