@@ -97,7 +97,8 @@ def _run_folder(folder: Path) -> None:
     (folder / "manifest.json").write_text("{}", encoding="utf-8")
     rouge = {"_target_": "understudy.eval.rouge.RougeScorer"}
     greedy = {"_target_": "understudy.models.generate.Decoding"}
-    config = {"name": "earlier", "eval": {"scorers": [rouge], "decodings": [greedy]}}
+    evaluation = {"scorers": [rouge], "decodings": [greedy], "reference_loss": False}
+    config = {"name": "earlier", "eval": evaluation}
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 

@@ -138,8 +138,8 @@ def _remove_hydras_files(folder: Path) -> None:
     written = ("config.yaml", "hydra.yaml", "overrides.yaml")
     for path in (*(folder / ".hydra" / name for name in written), folder / "app.log"):
         path.unlink(missing_ok=True)
-    with suppress(OSError):  # a folder that holds something is not removed
-        for each in (folder / ".hydra", folder, folder.parent, folder.parent.parent):
+    for each in (folder / ".hydra", folder, folder.parent, folder.parent.parent):
+        with suppress(OSError):  # not there, or it holds something
             each.rmdir()
 
 

@@ -196,7 +196,12 @@ def _base_answers(
 
     names = ("base_model", "tokenizer", "template", "questions", "decoding")
     key = {name: run.manifest.comparable[name] for name in names}
-    key |= {"seed": str(run.seed), "dtype": model.dtype}
+    key |= {
+        "seed": str(run.seed),
+        "dtype": model.dtype,
+        "encoder": work.encoder.sha256,
+        "reference_loss": str(evaluation.reference_loss),
+    }
     if cache_dir is None:
         return evaluation.score_rows(answer())
     num_rows = evaluation.num_answers(work.questions)
