@@ -204,7 +204,11 @@ def test_evaluations_by_other_decodings_are_arms_named_by_their_own_overrides(
         "lab_strong", "lab_strong, max_new_tokens=16", "lab_weak", "lab_weak, max_new_tokens=16"
     ]  # fmt: skip
     assert found.superseded == ()
-    assert found.refused == ()
+    pairs = {frozenset((pair.arm, pair.against)) for pair in found.refused}
+    assert pairs == {  # teacher and decoding at once
+        frozenset(("lab_strong", "lab_weak, max_new_tokens=16")),
+        frozenset(("lab_weak", "lab_strong, max_new_tokens=16")),
+    }
 
 
 def test_another_template_is_no_later_run_of_the_same_arm(tmp_path: Path, add_run: AddRun) -> None:

@@ -132,7 +132,7 @@ def test_override_keys_ask(arm: str, asked: set[str]) -> None:
 
 def test_a_parents_own_model_path_asks_nothing(tmp_path: Path, add_run: AddRun) -> None:
     for name in "ab":
-        add_run(tmp_path / name, num_questions=1, arm=f"data={name}", stage="evaluate",
+        add_run(tmp_path / name, num_questions=1, arm="data=a", stage="evaluate",
                 overrides=["stage=evaluate", f"model.path=runs/{name}", f"eval={name}"],
                 comparable={"tokenizer": name, "decoding": name})  # fmt: skip
     one, other = (load_runs(tmp_path / name).runs for name in "ab")
@@ -170,3 +170,14 @@ def test_asking_about_nothing_known_is_refused() -> None:
     check_ask(ASKABLE)
     with pytest.raises(InputError, match="ask=colour: choose among prompts"):
         check_ask(("budget", "colour"))
+
+
+def test_teacher_and_budget_at_once_tell_neither(refusals: Unfair) -> None:
+    (reason,) = refusals(arm="data=b,trainer.max_steps=60", budget={"examples": 3840, "steps": 60})
+    assert reason.startswith("budget and teacher differ at once")
+    assert refusals(arm="data=b,trainer.max_steps=400") == []
+
+
+def test_one_thing_that_is_asked_about_may_differ(refusals: Unfair) -> None:
+    arm = "data=lab_strong,experiment=quickstart,trainer.max_steps=60"
+    assert refusals(arm=arm, budget={"examples": 3840, "steps": 60}) == []

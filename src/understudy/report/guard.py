@@ -54,6 +54,8 @@ _ASKED_BY_KEY: Mapping[str, tuple[str, ...]] = {
         ("eval", "decoding", "decodings", "max_new_tokens", "temperature", "top_p"), ("decoding",)
     ),
 }
+_QUESTION_OF = {"tokenizer": "base_model", "prompts": "budget"}
+_TEACHER_KEYS = {"data", "data.path", "data.teacher"}
 _NOT_RECORDED = "not recorded"
 
 
@@ -103,7 +105,33 @@ def unfair(
     ]
     if "budget" not in asked:
         reasons += _differing_budget(first, second)
+    reasons += _confounded(first, second, asked - set(ask))
     return list(dict.fromkeys(reasons))
+
+
+def _confounded(
+    first: Sequence[RunRecord], second: Sequence[RunRecord], asked: set[str]
+) -> list[str]:
+    """A reason when more than one thing that the overrides ask about differs between two arms.
+
+    In a sweep over teachers and budgets, two arms that differ in both say nothing of either.
+    """
+    keys = set(varying_keys([first[0].arm, second[0].arm]))
+    if "lab" in keys:
+        return []  # another world is other prompts, questions and words: one question
+    differing = {_QUESTION_OF.get(field, field) for field in asked if _differ(field, first, second)}
+    if keys & _TEACHER_KEYS:
+        differing.add("teacher")
+    if len(differing) < 2:
+        return []
+    names = " and ".join(sorted(differing))
+    return [f"{names} differ at once, so neither can be told; compare arms that differ in one"]
+
+
+def _differ(field: str, first: Sequence[RunRecord], second: Sequence[RunRecord]) -> bool:
+    if field == "budget":
+        return bool(_differing_budget(first, second))
+    return bool(_differing(field, first, second))
 
 
 def agree(

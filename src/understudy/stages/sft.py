@@ -284,6 +284,7 @@ def _record_training(
         "examples": recipe.batching.num_examples_in(fitted.num_steps, len(work.arm.train)),
         "supervised_tokens": fitted.num_supervised_tokens,
         "steps": fitted.num_steps,
+        "longest_row_tokens": int(work.arm.train.lengths.max()),
     }
     run.manifest.timings.update({name: round(s, 3) for name, s in fitted.timings.items()})
     for path in sorted((run.folder / "checkpoints").rglob("*")):
