@@ -38,7 +38,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     metrics = [m for m in main_metrics(comparison.metrics) if m != headline][:_MAX_METRICS]
     if comparison.arms and metrics:
         console.print(_metrics_table(comparison, metrics))
-    if comparison.arms:
+    if any(budget_kind(arm) for arm in comparison.arms):
         console.print(_budget_table(comparison.arms))
     for pair in comparison.refused:
         reasons = "; ".join(pair.reasons)
