@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 BARE = """
 import sys
 import hydra
-from understudy import config
-config.register()
+from understudy.config.schema import register
+register()
 @hydra.main(config_path={conf!r}, config_name="config", version_base="1.3")
 def main(cfg):
     pass

@@ -12,8 +12,10 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from understudy import config as schema
 from understudy.app import conf_dir
+from understudy.config.checks import check
+from understudy.config.explain import explain
+from understudy.config.schema import arm_of, register
 
 ALLOWED_TARGETS = ("understudy.", "torch.", "pytorch_lightning.", "transformers.", "peft.",
                    "torchmetrics.")  # fmt: skip
@@ -37,7 +39,7 @@ Compose = Callable[..., DictConfig]
 
 @pytest.fixture
 def compose() -> Iterator[Compose]:
-    schema.register()
+    register()
 
     def composed(*overrides: str) -> DictConfig:
         config = hydra.compose("config", list(overrides), return_hydra_config=True)
@@ -52,8 +54,8 @@ def compose() -> Iterator[Compose]:
 def _explained(compose: Compose, *overrides: str) -> str:
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever Hydra or OmegaConf raises
-        schema.check(compose(*overrides))
-    line = schema.explain(caught.value, groups)
+        check(compose(*overrides))
+    line = explain(caught.value, groups)
     assert line is not None
     assert "\n" not in line
     return line
@@ -82,7 +84,7 @@ def test_a_choice_composes_and_its_stage_builds(
     _run_folder(tmp_path / "folder")
     group, _, name = choice.partition("/")
     config = compose(f"{group}={name}", *NEEDED.get(choice, []))
-    schema.check(config)
+    check(config)
     node = OmegaConf.to_container(
         config.stage, resolve=True, throw_on_missing=True, enum_to_str=True
     )
@@ -142,7 +144,7 @@ def test_what_must_be_given_is_named(compose: Compose) -> None:
     config = compose("stage=report")
     with pytest.raises(Exception) as caught:  # noqa: PT011 - OmegaConf's own
         OmegaConf.to_container(config.stage, resolve=True, throw_on_missing=True)
-    assert schema.explain(caught.value, []) == "runs is needed; type runs=VALUE"
+    assert explain(caught.value, []) == "runs is needed; type runs=VALUE"
 
 
 @pytest.mark.parametrize(
@@ -165,8 +167,8 @@ def test_a_combination_that_cannot_work_is_refused(
 
 
 def test_an_arm_is_every_override_but_the_seed_however_it_is_spelled() -> None:
-    assert schema.arm_of(["seed=3", "data=lab_weak", "a=1"]) == "a=1,data=lab_weak"
-    assert schema.arm_of(["++seed=3", "+b=False", "a=2", "a=1"]) == "a=1,b=false"
+    assert arm_of(["seed=3", "data=lab_weak", "a=1"]) == "a=1,data=lab_weak"
+    assert arm_of(["++seed=3", "+b=False", "a=2", "a=1"]) == "a=1,b=false"
 
 
 def test_a_choice_on_the_command_line_wins_over_what_data_or_stage_choose(compose: Compose) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from understudy import config as schema
 from understudy.app import conf_dir
+from understudy.config.checks import check
+from understudy.config.schema import register
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,7 +46,7 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
 def test_a_command_of_the_docs_composes(command: str) -> None:
     words = shlex.split(command)[2:]
     overrides = [word for word in words if "=" in word]
-    schema.register()
+    register()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         parser = OverridesParser.create()
         for override in parser.parse_overrides(overrides):
@@ -53,7 +54,7 @@ def test_a_command_of_the_docs_composes(command: str) -> None:
         single = [_first_choice(text) for text in overrides]
         config = hydra.compose("config", single, return_hydra_config=True)
         HydraConfig.instance().set_config(config)
-        schema.check(config)
+        check(config)
     HydraConfig.instance().cfg = None
 
 

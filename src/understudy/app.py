@@ -27,7 +27,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from understudy import config as schema
+from understudy.config.checks import check
+from understudy.config.explain import explain
+from understudy.config.schema import arm_of, register
 from understudy.records import InputError, RunError, teacher_names
 
 _log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ def main() -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to the handler below
     signal.signal(signal.SIGTERM, _interrupt)
-    schema.register()
+    register()
     entry = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(_job)
     code = 0
     try:
@@ -108,7 +110,7 @@ def _job(config: DictConfig) -> None:
         _add_peers(config, folder.parent)
         _log.info("job %s: %s", hydra_config.job.num, " ".join(overrides))
     try:
-        schema.check(config)
+        check(config)
         if config.plan or not config.recorded:
             _show(config, folder)
         else:
@@ -153,7 +155,7 @@ def _record(config: DictConfig, folder: Path, overrides: list[str], *, in_sweep:
     spec = RunSpec(
         stage=str(choices["stage"]),
         name=config.name,
-        arm=schema.arm_of(overrides),
+        arm=arm_of(overrides),
         seed=config.seed,
         folder=folder,
         config=plain,
@@ -257,7 +259,7 @@ def _complain_of(error: Exception, job: str = "") -> None:
     if isinstance(error, _JobError):
         return  # said when it happened
     prefix = f"{job} failed: " if job else ""
-    line = schema.explain(error, _groups())
+    line = explain(error, _groups())
     if line is not None:
         _complain(prefix + line)
     elif isinstance(error, InputError | RunError):

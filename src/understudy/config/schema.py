@@ -1,29 +1,20 @@
-"""The typed schema of the value nodes, and the checks across fields.
+"""The typed schema of the value nodes, and the resolvers that the configs use.
 
 A value node is typed by a dataclass here, so a wrong key or type fails while the config composes.
-An object node carries ``_target_``; the constructor's signature is its schema. Only this file and
-``app`` know Hydra and OmegaConf.
+An object node carries ``_target_``; the constructor's signature is its schema. Only this package
+and ``app`` know Hydra and OmegaConf.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException, InstantiationException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    OmegaConfBaseException,
-    ValidationError,
-)
 
 from understudy.records import InputError
 from understudy.tracking.manifest import run_folder_of
@@ -208,6 +199,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("stem", lambda path: Path(str(path)).stem, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
     OmegaConf.register_new_resolver("of_run", _of_run, replace=True)
+    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
 _STAGE_SCHEMAS = {
@@ -234,6 +226,14 @@ def _run_folder(path: str) -> str:
     return str(run_folder_of(path) or path)
 
 
+def _run_name(path: str) -> str:
+    """The name of the run that made a checkpoint, else the checkpoint's own."""
+    folder = run_folder_of(path)
+    if folder is None or not (folder / "config.yaml").is_file():
+        return Path(path).name
+    return str(OmegaConf.select(OmegaConf.load(folder / "config.yaml"), "name"))
+
+
 def _of_run(path: str, key: str) -> Any:  # noqa: ANN401 - whatever the run's config holds
     """A node of the config of the run that made a checkpoint.
 
@@ -243,8 +243,8 @@ def _of_run(path: str, key: str) -> Any:  # noqa: ANN401 - whatever the run's co
     folder = run_folder_of(path)
     if folder is None or not (folder / "config.yaml").is_file():
         raise InputError(
-            f"model.path={path} is no run folder of ours, so it has no {key} to take over; "
-            "choose them: eval=rouge questions=file questions.path=FILE name=NAME"
+            f"model.path={path} is no run folder of ours, so there is no {key} to take over; "
+            "type eval=rouge questions=file questions.path=FILE, or give a run folder"
         )
     return OmegaConf.select(OmegaConf.load(folder / "config.yaml"), key)
 
@@ -257,148 +257,3 @@ def arm_of(overrides: Iterable[str]) -> str:
         chosen[key] = value.lower() if value.lower() in ("true", "false", "null") else value
     chosen.pop("seed", None)
     return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
-
-
-def check(config: DictConfig) -> None:
-    """Refuses combinations that cannot work, naming the override to type.
-
-    Raises:
-        ConfigCompositionException: Its text is the one line for the user.
-    """
-    missing = [key for key in _missing(config) if not key.startswith("hydra.")]
-    if config.data.source and "path" in config.data.source and config.data.path is None:
-        missing.append("data.path")
-    if missing:
-        raise ConfigCompositionException(f"{missing[0]} is needed; type {missing[0]}=VALUE")
-    for reason in (_wrong_number(config), _wrong_budget(config)):
-        if reason is not None:
-            raise ConfigCompositionException(reason)
-
-
-def _missing(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    """The keys of values that must be given and were not; interpolations are not resolved."""
-    for key in map(str, node):
-        if OmegaConf.is_missing(node, key):
-            yield prefix + key
-        elif not OmegaConf.is_interpolation(node, key) and isinstance(node[key], DictConfig):
-            yield from _missing(node[key], f"{prefix}{key}.")
-
-
-def _wrong_number(config: DictConfig) -> str | None:
-    trainer = config.trainer
-    if config.seed < 0:
-        return f"seed={config.seed} must be 0 or more; type seed=1"
-    for key in ("batch_size", "micro_batch_tokens", "log_every", "val_every"):
-        if trainer[key] <= 0:
-            return f"trainer.{key}={trainer[key]} must be above 0; type trainer.{key}=N"
-    if trainer.devices != "1" or trainer.num_nodes != 1:
-        return (
-            f"trainer.devices={trainer.devices} with trainer.num_nodes={trainer.num_nodes}: runs "
-            "on several devices are not supported yet; type trainer.devices=1 trainer.num_nodes=1"
-        )
-    return None
-
-
-def _wrong_budget(config: DictConfig) -> str | None:
-    trainer, data = config.trainer, config.data
-    holds_tokens = data.budget is Budget.supervised_tokens
-    if data.budget is Budget.steps and trainer.max_steps < 0:
-        return "data.budget=steps holds optimizer steps equal and needs trainer.max_steps=N"
-    if data.num_supervised_tokens is not None and not holds_tokens:
-        return (
-            "data.num_supervised_tokens needs data.budget=supervised_tokens, "
-            f"not data.budget={data.budget.value}"
-        )
-    if holds_tokens and trainer.max_steps >= 0:
-        return (
-            "data.budget=supervised_tokens holds tokens equal, but trainer.max_steps="
-            f"{trainer.max_steps} ends training by steps; "
-            "type trainer.max_steps=-1 trainer.max_epochs=3"
-        )
-    return None
-
-
-def explain(error: BaseException, groups: Sequence[str]) -> str | None:
-    """One line that names the cause of a config error and the override to type.
-
-    Null when the error is none of the config's. ``groups`` are the config groups, for suggestions.
-    """
-    for cause in _chain(error):
-        if isinstance(cause, InputError):
-            return " ".join(str(cause).split())
-        if isinstance(cause, OmegaConfBaseException):
-            return _explain_omegaconf(cause)
-    if isinstance(error, OverrideParseException):
-        reason = " ".join(str(error).splitlines()[1:2])
-        return f"override {error.override!r}: {reason}; type key=value"
-    if isinstance(error, ConfigCompositionException):
-        return _explain_choice(str(error), groups)
-    return _explain_instantiation(error) if isinstance(error, InstantiationException) else None
-
-
-def _explain_instantiation(error: InstantiationException) -> str:
-    """What the constructor said, and for which node."""
-    cause = error.__cause__
-    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
-        cause = cause.__cause__
-    if isinstance(cause, InputError):
-        return " ".join(str(cause).split())
-    node = re.search(r"full_key: (\S+)", str(error))
-    said = " ".join(str(cause or error).split())
-    return f"{node.group(1)}: {said}" if node else said
-
-
-def _explain_omegaconf(error: OmegaConfBaseException) -> str:
-    key = error.full_key
-    if isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return _explain_key(error)
-    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
-    if missing:
-        return f"{missing.group(1)} is needed; type {missing.group(1)}=VALUE"
-    if isinstance(error, ValidationError):
-        return f"{key}: {_first_line(error)}; type {key}=VALUE of that kind"
-    return f"{key}: {_first_line(error)}" if key else _first_line(error)
-
-
-def _chain(error: BaseException) -> Iterable[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__
-
-
-def _explain_key(error: ConfigKeyError | ConfigAttributeError) -> str:
-    key = str(error.full_key)
-    parent, _, last = key.rpartition(".")
-    known = [str(name) for name in error.parent_node] if error.parent_node is not None else []
-    close = difflib.get_close_matches(last, known, n=1)
-    if close:
-        return (
-            f"{key}: there is no such key; did you mean {parent + '.' if parent else ''}{close[0]}?"
-        )
-    return f"{key}: there is no such key; {parent or 'the root'} has {', '.join(sorted(known))}"
-
-
-def _explain_choice(text: str, groups: Sequence[str]) -> str:
-    missing = re.search(r"(?:Could not find|In '[^']+': Could not find) '([^']+)/([^'/]+)'", text)
-    if missing:
-        group, choice = missing.groups()
-        options = [line.strip() for line in text.splitlines() if line.startswith("\t")]
-        options = [option for option in options if "=" not in option]
-        close = difflib.get_close_matches(choice, options, n=1)
-        hint = f"did you mean {group}={close[0]}? " if close else ""
-        return (
-            f"{group}={choice}: there is no such choice; {hint}choose one of: {', '.join(options)}"
-        )
-    if text.startswith("Ambiguous value"):
-        return f"{' '.join(text.splitlines()[0].split())}; add -m to run one job for each"
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown:
-        close = difflib.get_close_matches(unknown.group(1), groups, n=1)
-        hint = f"did you mean {close[0]}=...?" if close else f"groups are {', '.join(groups)}"
-        return f"{unknown.group(1)}: there is no such key or group; {hint}"
-    return " ".join(line.strip() for line in text.splitlines()[:1])
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]

@@ -1,0 +1,69 @@
+"""What no single key can tell: combinations that cannot work are refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf
+
+from understudy.config.schema import Budget
+
+
+def check(config: DictConfig) -> None:
+    """Refuses combinations that cannot work, naming the override to type.
+
+    Raises:
+        ConfigCompositionException: Its text is the one line for the user.
+    """
+    missing = [key for key in _missing(config) if not key.startswith("hydra.")]
+    if config.data.source and "path" in config.data.source and config.data.path is None:
+        missing.append("data.path")
+    if missing:
+        raise ConfigCompositionException(f"{missing[0]} is needed; type {missing[0]}=VALUE")
+    for reason in (_wrong_number(config), _wrong_budget(config)):
+        if reason is not None:
+            raise ConfigCompositionException(reason)
+
+
+def _missing(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """The keys of values that must be given and were not; interpolations are not resolved."""
+    for key in map(str, node):
+        if OmegaConf.is_missing(node, key):
+            yield prefix + key
+        elif not OmegaConf.is_interpolation(node, key) and isinstance(node[key], DictConfig):
+            yield from _missing(node[key], f"{prefix}{key}.")
+
+
+def _wrong_number(config: DictConfig) -> str | None:
+    trainer = config.trainer
+    if config.seed < 0:
+        return f"seed={config.seed} must be 0 or more; type seed=1"
+    for key in ("batch_size", "micro_batch_tokens", "log_every", "val_every"):
+        if trainer[key] <= 0:
+            return f"trainer.{key}={trainer[key]} must be above 0; type trainer.{key}=N"
+    if trainer.devices != "1" or trainer.num_nodes != 1:
+        return (
+            f"trainer.devices={trainer.devices} with trainer.num_nodes={trainer.num_nodes}: runs "
+            "on several devices are not supported yet; type trainer.devices=1 trainer.num_nodes=1"
+        )
+    return None
+
+
+def _wrong_budget(config: DictConfig) -> str | None:
+    trainer, data = config.trainer, config.data
+    holds_tokens = data.budget is Budget.supervised_tokens
+    if data.budget is Budget.steps and trainer.max_steps < 0:
+        return "data.budget=steps holds optimizer steps equal and needs trainer.max_steps=N"
+    if data.num_supervised_tokens is not None and not holds_tokens:
+        return (
+            "data.num_supervised_tokens needs data.budget=supervised_tokens, "
+            f"not data.budget={data.budget.value}"
+        )
+    if holds_tokens and trainer.max_steps >= 0:
+        return (
+            "data.budget=supervised_tokens holds tokens equal, but trainer.max_steps="
+            f"{trainer.max_steps} ends training by steps; "
+            "type trainer.max_steps=-1 trainer.max_epochs=3"
+        )
+    return None
