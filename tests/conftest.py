@@ -6,6 +6,7 @@ The environment is set before anything heavy is imported, and the import hook be
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
@@ -32,6 +33,10 @@ SENTENCES = (
     "列出三种原色。三种原色是红色、黄色和蓝色。",
     "法国的首都是哪里?法国的首都是巴黎。",
 )
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # a shell without job control starts its background commands deaf to Ctrl-C, which is tested
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "opt", "gpt_neox", "gpt2")
 
