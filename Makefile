@@ -37,8 +37,12 @@ format: install  ## let ruff rewrite the sources
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install   ## speed beside peers; see the docstrings in bench/ for data and options
-	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: install   ## speed beside peers; ANSWERS=FILE REFERENCES=FILE for ROUGE, SFT_BENCH=FILE for SFT
+	$(BIN)/python bench/startup.py
+	@if [ -n "$(ANSWERS)" ]; then $(BIN)/python bench/rouge.py "$(ANSWERS)" "$(REFERENCES)"; \
+	else echo "skipped bench/rouge.py: give ANSWERS=FILE REFERENCES=FILE, two files of answers"; fi
+	@if [ -n "$(SFT_BENCH)" ]; then $(BIN)/python bench/sft.py "$(SFT_BENCH)"; \
+	else echo "skipped bench/sft.py: give SFT_BENCH=FILE, a bench that times its peers"; fi
 
 notebooks: install ## execute the notebooks
 	@ls notebooks/*.ipynb >/dev/null 2>&1 || echo "no notebooks yet"
