@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from understudy.app import conf_dir
 from understudy.config.checks import check
 from understudy.config.explain import explain
-from understudy.config.schema import arm_of, register
+from understudy.config.schema import register
+from understudy.tracking.manifest import normalised_arm
 
 ALLOWED_TARGETS = ("understudy.", "torch.", "pytorch_lightning.", "transformers.", "peft.",
                    "torchmetrics.")  # fmt: skip
@@ -167,8 +168,8 @@ def test_a_combination_that_cannot_work_is_refused(
 
 
 def test_an_arm_is_every_override_but_the_seed_however_it_is_spelled() -> None:
-    assert arm_of(["seed=3", "data=lab_weak", "a=1"]) == "a=1,data=lab_weak"
-    assert arm_of(["++seed=3", "+b=False", "a=2", "a=1"]) == "a=1,b=false"
+    assert normalised_arm(["seed=3", "data=lab_weak", "a=1"]) == "a=1,data=lab_weak"
+    assert normalised_arm(["++seed=3", "+b=False", "a=2", "a=1"]) == "a=1,b=false"
 
 
 def test_a_choice_on_the_command_line_wins_over_what_data_or_stage_choose(compose: Compose) -> None:

@@ -29,8 +29,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from understudy.config.checks import check
 from understudy.config.explain import explain
-from understudy.config.schema import arm_of, register
+from understudy.config.schema import register
 from understudy.records import InputError, RunError, teacher_names
+from understudy.tracking.manifest import normalised_arm
 
 _log = logging.getLogger(__name__)
 _SWEEP_FILE = "sweep.json"
@@ -91,12 +92,12 @@ class SweepRecorder(Callback):
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
         jobs = _expand([*params, *config.hydra.overrides.task])
         SweepRecorder.folder = folder
-        SweepRecorder.data_paths = tuple(_data_paths(jobs))
+        paths = SweepRecorder.data_paths = tuple(_data_paths(jobs))
         SweepRecorder.is_shown_only = config.plan or not config.recorded
         if SweepRecorder.is_shown_only:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        record = {"sweep_id": _sweep_id(folder), "jobs": jobs, "data_paths": _data_paths(jobs)}
+        record = {"sweep_id": _sweep_id(folder), "jobs": jobs, "data_paths": paths}
         (folder / _SWEEP_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
@@ -155,7 +156,7 @@ def _record(config: DictConfig, folder: Path, overrides: list[str], *, in_sweep:
     spec = RunSpec(
         stage=str(choices["stage"]),
         name=config.name,
-        arm=arm_of(overrides),
+        arm=normalised_arm(overrides),
         seed=config.seed,
         folder=folder,
         config=plain,
@@ -251,7 +252,7 @@ def _end_sweep() -> int:
         return 0
     from understudy.stages.report import report_sweep  # noqa: PLC0415 - see the module's docstring
 
-    return 1 if report_sweep(folder) else 0
+    return int(report_sweep(folder))
 
 
 def _complain_of(error: Exception, job: str = "") -> None:

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from understudy.report.names import (
     display_names,
-    normalised_arm,
     override_suffixes,
     overrides_of,
     shared_overrides,
     split_overrides,
     varying_keys,
 )
+from understudy.tracking.manifest import normalised_arm
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ and ``app`` know Hydra and OmegaConf.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -247,13 +246,3 @@ def _of_run(path: str, key: str) -> Any:  # noqa: ANN401 - whatever the run's co
             "type eval=rouge questions=file questions.path=FILE, or give a run folder"
         )
     return OmegaConf.select(OmegaConf.load(folder / "config.yaml"), key)
-
-
-def arm_of(overrides: Iterable[str]) -> str:
-    """An arm's name: every override except the seed, each once, in a fixed order and spelling."""
-    chosen: dict[str, str] = {}
-    for text in overrides:
-        key, _, value = text.lstrip("+").partition("=")
-        chosen[key] = value.lower() if value.lower() in ("true", "false", "null") else value
-    chosen.pop("seed", None)
-    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))

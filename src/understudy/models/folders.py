@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,6 @@ def save_checkpoint(
     ``extra`` (run id, arm, seed, ...) goes to ``understudy.json`` beside the template, and must be
     JSON.
     """
-    new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
     description = {
         "template": {
             "name": template.name,
@@ -57,14 +53,31 @@ def save_checkpoint(
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
         **extra,
     }
-    (new / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    with without_progress_bars():
-        policy.save_pretrained(new)
-    tokenizer.save_pretrained(new)
-    generation_config(tokenizer).save_pretrained(new)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
+
+    def write(new: Path) -> None:
+        (new / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        with without_progress_bars():
+            policy.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        generation_config(tokenizer).save_pretrained(new)
+
+    replace_folder(folder, write)
+
+
+def replace_folder(target: Path, write: Callable[[Path], None]) -> None:
+    """Lets ``write`` fill a new folder and then puts it in the place of ``target``.
+
+    If ``write`` fails, or the process dies, the old folder is whole: at ``target``, or for the
+    moment between two renames beside it.
+    """
+    new, old = (target.with_name(f".{target.name}.{age}") for age in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    write(new)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
 
 

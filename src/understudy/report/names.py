@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+from understudy.tracking.manifest import normalised_arm
 
 _OPENING = "([{"
 _CLOSING = ")]}"
-_YAML_CONSTANTS = ("true", "false", "null")
 
 
 def split_overrides(arm: str) -> dict[str, str]:
@@ -25,22 +26,6 @@ def split_overrides(arm: str) -> dict[str, str]:
         key, _, value = part.partition("=")
         overrides[key.lstrip("+")] = value.strip("'\"")
     return overrides
-
-
-def normalised_arm(overrides: Iterable[str]) -> str:
-    """The arm of a run's overrides, the same however they were spelled, without the seed.
-
-    Later duplicates win, as they do in a config.
-
-    >>> normalised_arm(["model=s", "+data.x=False", "seed=1", "model=l"])
-    'data.x=false,model=l'
-    """
-    chosen = {}
-    for text in overrides:
-        key, _, value = text.lstrip("+").partition("=")
-        chosen[key] = value.lower() if value.lower() in _YAML_CONSTANTS else value
-    chosen.pop("seed", None)
-    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
 
 
 def overrides_of(arm: str) -> list[str]:

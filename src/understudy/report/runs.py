@@ -19,8 +19,8 @@ import pandas as pd
 
 from understudy.records import InputError, read_jsonl
 from understudy.report.manifests import check_manifest, finite, read_manifest
-from understudy.report.names import normalised_arm, overrides_of
-from understudy.tracking.manifest import MANIFEST
+from understudy.report.names import overrides_of
+from understudy.tracking.manifest import MANIFEST, normalised_arm
 
 SWEEP = "sweep.json"
 PREDICTIONS = "predictions.jsonl"

@@ -66,8 +66,7 @@ def run(
                 seed=run.manifest.seed,
                 progress=progress,
             )
-    record_predictions(run, predictions)
-    print_result(run, predictions)
+    print_result(run, record_predictions(run, predictions))
 
 
 def plan(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from understudy.eval.summary import summarise
+from understudy.eval.summary import Summary, summarise
 from understudy.records import Prediction
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ def answering(author: str, num_answers: int) -> Iterator[Callable[[int], object]
         yield bar.update
 
 
-def print_result(
-    run: Run, predictions: Sequence[Prediction], baselines: Sequence[Prediction] = ()
-) -> None:
+def print_result(run: Run, summary: Summary, baselines: Sequence[Prediction] = ()) -> None:
     """Says in one line what a run reached, with base and teacher beside it."""
-    metrics = summarise(predictions).metrics
+    metrics = summary.metrics
     headline = next((name for name in _HEADLINES if metrics.get(name) is not None), None)
     if headline is None:
         _log.info("result: no metric is defined; %s says why", run.folder / "manifest.json")

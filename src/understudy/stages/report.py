@@ -50,11 +50,11 @@ def plan(*, seed: int, runs: str, ask: Sequence[str]) -> None:
     )
 
 
-def report_sweep(folder: Path) -> int:
-    """Builds the report of a sweep in its folder, prints it, and returns how many jobs failed."""
+def report_sweep(folder: Path) -> bool:
+    """Builds the report of a sweep in its folder, prints it, and returns whether a job failed."""
     report = build_report(folder, folder / "report")
     _print(report, folder)
-    return len(report.comparison.failed_jobs)
+    return report.has_failures
 
 
 def _print(report: Report, runs: Path) -> None:

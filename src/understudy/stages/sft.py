@@ -89,8 +89,8 @@ def run(
     _record_training(run, work, recipe, fitted, budget=arm.budget)
     with run.timed("evaluation"):
         predictions = _answers(run, work, student, evaluation, author="student")
-    record_predictions(run, predictions, baselines)
-    print_result(run, predictions, baselines)
+    summary = record_predictions(run, predictions, baselines)
+    print_result(run, summary, baselines)
 
 
 def plan(

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+_YAML_CONSTANTS = ("true", "false", "null")
 BUDGET_KEYS = ("kind", "examples", "supervised_tokens", "steps")
 COMPARABLE_KEYS = (
     "prompts",
@@ -105,6 +106,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     loaded: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return loaded
+
+
+def normalised_arm(overrides: Iterable[str]) -> str:
+    """An arm's name: every override except the seed, the same however they were spelled.
+
+    Later duplicates win, as they do in a config.
+
+    >>> normalised_arm(["model=s", "+data.x=False", "seed=1", "model=l"])
+    'data.x=false,model=l'
+    """
+    chosen = {}
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        chosen[key] = value.lower() if value.lower() in _YAML_CONSTANTS else value
+    chosen.pop("seed", None)
+    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
 
 
 def run_folder_of(path: str) -> Path | None:

@@ -1,12 +1,11 @@
 """Checkpoints of a run: ``last`` at its end, ``best`` whenever validation finds a lower loss.
 
-What a checkpoint holds is up to the ``save`` function; here it is only decided when, and that a
-folder is whole: it is written beside its place and then renamed, the old one kept until then.
+What a checkpoint holds, and that its folder is whole at any moment, is up to the ``save`` function;
+here it is only decided when.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel
 
 from understudy.train.sft import SFTModule
 
-# Writes a policy, with all that using it takes, into a folder.
+# Writes a policy, with all that using it takes, as a folder, in place of an earlier one.
 SavePolicy = Callable[[PreTrainedModel, Path], None]
 
 
@@ -25,7 +24,7 @@ class KeepBestAndLast(Callback):
 
     Args:
         folder: Where the folders ``best`` and ``last`` go.
-        save: Writes a policy into a new folder.
+        save: Writes a policy as a folder, whole or not at all, in place of an earlier one.
     """
 
     def __init__(self, folder: Path, save: SavePolicy) -> None:
@@ -53,22 +52,5 @@ class KeepBestAndLast(Callback):
             raise TypeError(f"expected an SFTModule with its policy loaded, got {type(module)}")
         policy = module.policy
         if trainer.is_global_zero:
-            replace_folder(self.folder / name, lambda path: self._save(policy, path))
+            self._save(policy, self.folder / name)
         return self.folder / name
-
-
-def replace_folder(target: Path, write: Callable[[Path], None]) -> None:
-    """Lets ``write`` fill a new folder and then puts it in the place of ``target``.
-
-    If ``write`` fails, or the process dies, the old folder is whole: at ``target``, or for the
-    moment between two renames at ``target.old``.
-    """
-    new, old = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.old")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    write(new)
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

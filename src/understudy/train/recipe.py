@@ -171,8 +171,9 @@ def fit(
 ) -> FitResult:
     """Trains a policy on an arm; checkpoints go to ``folder/last`` and ``folder/best``.
 
-    ``save`` writes a policy, and whatever using it takes, into a folder. The process is left as it
-    was, but for its random state: the global generators are seeded with ``seed``.
+    ``save`` writes a policy, and whatever using it takes, as a folder, in place of an earlier one.
+    The process is left as it was, but for its random state: the global generators are seeded with
+    ``seed``.
 
     Raises:
         InputError: The recipe does not suit the data or the policy.
