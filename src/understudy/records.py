@@ -26,8 +26,19 @@ class RunError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier message of a conversation; ``role`` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Instruction:
-    """What was asked, in the Alpaca fields. ``task`` is a family or category, "" when unknown."""
+    """What was asked, in the Alpaca fields. ``task`` is a family or category, "" when unknown.
+
+    In a conversation ``instruction`` is its last user message and ``history`` what came before.
+    """
 
     id: str
     instruction: str
@@ -35,6 +46,7 @@ class Instruction:
     task: str = ""
     lang: str = "en"
     split: str = ""
+    history: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +137,10 @@ class QuestionSource(Protocol):
         ...
 
 
-def instruction_id(instruction: str, input: str = "") -> str:
-    """A stable id of the content: 16 hex digits of sha256 over both fields."""
-    return hashlib.sha256(f"{instruction}\x1f{input}".encode()).hexdigest()[:16]
+def instruction_id(instruction: str, input: str = "", history: Sequence[Turn] = ()) -> str:
+    """A stable id of the content: 16 hex digits of sha256 over the fields and earlier turns."""
+    earlier = "".join(f"\x1e{turn.role}\x1f{turn.content}" for turn in history)
+    return hashlib.sha256(f"{instruction}\x1f{input}{earlier}".encode()).hexdigest()[:16]
 
 
 def teacher_names(paths: Sequence[str]) -> dict[str, str]:
@@ -157,8 +170,11 @@ def _ends(path: Path) -> list[str]:
 
 
 def question_to_json(question: Question) -> dict[str, Any]:
-    """The flat JSON row of a question."""
-    return {**asdict(question.prompt), "references": dict(question.references)}
+    """The flat JSON row of a question; ``history`` is there where there is one."""
+    prompt = asdict(question.prompt)
+    if not prompt["history"]:
+        del prompt["history"]
+    return {**prompt, "references": dict(question.references)}
 
 
 def question_from_json(row: Mapping[str, Any]) -> Question:
@@ -198,6 +214,7 @@ def _instruction_from_json(row: Mapping[str, Any]) -> Instruction:
         task=row["task"],
         lang=row["lang"],
         split=row["split"],
+        history=tuple(Turn(turn["role"], turn["content"]) for turn in row.get("history", ())),
     )
 
 

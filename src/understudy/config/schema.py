@@ -64,23 +64,45 @@ class SplitBy(Enum):
     row = "row"
 
 
+class Decontaminate(Enum):
+    """What happens to a training row that is, or nearly is, a question that will be asked."""
+
+    off = "off"
+    warn = "warn"
+    drop = "drop"
+
+
 @dataclass
 class DataConfig:
-    """An arm's answers: where they come from (``source``) and how many of them train.
+    """An arm's answers: where they come from (``source``) and which of them train.
 
-    ``peers``: the files of the other arms of a comparison. An instruction that one of them lacks
-    leaves every arm. Under ``-m`` null means every ``data.path`` of the sweep.
+    ``peers``: the other arms of a comparison, as files or as source nodes. An instruction that one
+    of them lacks leaves every arm. Under ``-m`` null means every other teacher of the sweep; an
+    empty list means none.
+    ``local``: local copies of Hub data, by the name of the arm (``data.local.alpaca_gpt4=PATH``).
+    ``train_lang``: trains on the rows of one language, or on all (``mixed``, null); rows of every
+    language are held out.
+    ``max_length_ratio``: trains on the instructions whose answers in all arms differ in length by
+    at most this factor.
+    ``decontaminate``: training rows against the run's questions and the sets in ``avoid``;
+    ``min_similarity`` is the least share of common word triples that counts as nearly the same.
     """
 
     source: dict[str, Any] = MISSING
     teacher: str | None = None
     path: str | None = None
-    peers: list[str] | None = None
+    local: dict[str, str] = field(default_factory=dict)
+    peers: list[Any] | None = None
     empty_output: EmptyOutput = EmptyOutput.error
     duplicates: Duplicates = Duplicates.keep_first
     max_field_chars: int = 100_000
     lang: str = "auto"
     fields: dict[str, str] = field(default_factory=dict)
+    train_lang: str | None = None
+    max_length_ratio: float | None = None
+    decontaminate: Decontaminate = Decontaminate.warn
+    min_similarity: float = 0.7
+    avoid: dict[str, Any] = field(default_factory=dict)
     num_examples: int | None = None
     num_val: int = 200
     max_val_fraction: float = 0.1
@@ -131,17 +153,27 @@ class TrainerConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where runs are logged; ``mode``: auto, online, offline, disabled. WANDB_MODE wins."""
+    """Where runs are logged; ``mode``: auto, online, offline, disabled. WANDB_MODE wins.
+
+    ``log_text``: whether instructions and answers go to W&B. ``checkpoints``: ``reference`` records
+    where they lie, ``upload`` sends them, ``off`` does neither.
+    """
 
     _target_: str = "understudy.tracking.wandb_run.Tracking"
     project: str = "understudy"
     entity: str | None = None
     mode: str = "auto"
+    log_text: bool = True
+    checkpoints: str = "reference"
 
 
 @dataclass
 class Root:
-    """What every run has; a stage's own schema adds to it."""
+    """What every run has; a stage's own schema adds to it.
+
+    ``ask`` names what may differ between the arms of a sweep or report, where it cannot be told
+    from their overrides.
+    """
 
     stage: Any = MISSING
     data: DataConfig = field(default_factory=DataConfig)
@@ -160,6 +192,7 @@ class Root:
     seed: int = 0
     threads: int | None = None
     name: str = "${first:${hydra:runtime.choices.experiment},${hydra:runtime.choices.data}}"
+    ask: list[str] = field(default_factory=list)
     plan: bool = False
     recorded: bool = True
     output_dir: str = "outputs"
@@ -167,10 +200,9 @@ class Root:
 
 @dataclass
 class ReportConfig(Root):
-    """``stage=report``: the folder whose runs are compared, and what may differ between them."""
+    """``stage=report``: the folder whose runs are compared."""
 
     runs: str = MISSING
-    ask: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -28,11 +28,17 @@ _PROBE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where runs are logged. ``mode``: auto, online, offline or disabled."""
+    """Where runs are logged. ``mode``: auto, online, offline or disabled.
+
+    ``log_text``: whether instructions and answers go to W&B. ``checkpoints``: ``reference`` records
+    where they lie, ``upload`` sends them, ``off`` does neither.
+    """
 
     project: str = "understudy"
     entity: str | None = None
     mode: str = "auto"
+    log_text: bool = True
+    checkpoints: str = "reference"
 
     def resolved_mode(self) -> str:
         """The mode this run will use; see the module's docstring."""
