@@ -6,7 +6,6 @@ once. Hydra shows its own errors over several lines; here they become one that s
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
@@ -20,17 +19,17 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from understudy.config.checks import check
 from understudy.config.explain import explain
 from understudy.config.schema import register
-from understudy.records import InputError, RunError, teacher_names
+from understudy.config.sweep import Source, add_peers, expand, from_json, sources, to_json
+from understudy.records import InputError, RunError
 from understudy.tracking.manifest import normalised_arm
 
 _log = logging.getLogger(__name__)
@@ -83,21 +82,27 @@ class SweepRecorder(Callback):
     """
 
     folder: Path | None = None
-    data_paths: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
     is_shown_only: bool = False
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
-        """Writes ``sweep.json``: each job's overrides and the data files of all arms."""
+        """Writes ``sweep.json``: the jobs' overrides, the arms' sources, and what may differ."""
         folder = Path(config.hydra.sweep.dir).absolute()
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-        jobs = _expand([*params, *config.hydra.overrides.task])
+        jobs = expand([*params, *config.hydra.overrides.task])
         SweepRecorder.folder = folder
-        paths = SweepRecorder.data_paths = tuple(_data_paths(jobs))
+        found = sources(config, jobs)
+        SweepRecorder.sources = tuple(found)
         SweepRecorder.is_shown_only = config.plan or not config.recorded
         if SweepRecorder.is_shown_only:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        record = {"sweep_id": _sweep_id(folder), "jobs": jobs, "data_paths": paths}
+        record = {
+            "sweep_id": _sweep_id(folder),
+            "ask": list(config.ask),
+            "jobs": jobs,
+            "sources": to_json(found),
+        }
         (folder / _SWEEP_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
@@ -108,7 +113,7 @@ def _job(config: DictConfig) -> None:
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     overrides = list(hydra_config.overrides.task)
     if in_sweep:
-        _add_peers(config, folder.parent)
+        add_peers(config, overrides, _sources_of(folder.parent))
         _log.info("job %s: %s", hydra_config.job.num, " ".join(overrides))
     try:
         check(config)
@@ -194,46 +199,12 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _add_peers(config: DictConfig, sweep_folder: Path) -> None:
-    """Under ``-m`` the other arms' files become this arm's peers, unless peers were given.
-
-    Teachers that were not named get the shortest names that tell the files apart.
-    """
+def _sources_of(sweep_folder: Path) -> list[Source]:
+    """The sources of a sweep, also in a process that did not start it."""
     record = sweep_folder / _SWEEP_FILE
-    paths = list(SweepRecorder.data_paths)
-    if record.exists():
-        paths = json.loads(record.read_text(encoding="utf-8"))["data_paths"]
-    if config.data.peers is not None or config.data.path is None or not paths:
-        return
-    with open_dict(config):
-        config.data.peers = [path for path in paths if path != config.data.path]
-        if config.data.teacher == Path(config.data.path).stem:
-            config.data.teacher = teacher_names(paths)[config.data.path]
-
-
-def _expand(overrides: list[str]) -> list[list[str]]:
-    """The overrides of each job of a sweep, in the order in which Hydra numbers them."""
-    choices = []
-    for override in OverridesParser.create().parse_overrides(overrides):
-        if override.is_hydra_override():
-            continue
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            choices.append([override.input_line or ""])
-    return [list(job) for job in itertools.product(*choices)]
-
-
-def _data_paths(jobs: list[list[str]]) -> list[str]:
-    parser = OverridesParser.create()
-    values = (
-        parser.parse_override(text).value()
-        for job in jobs
-        for text in job
-        if text.startswith("data.path=")
-    )
-    return sorted({str(value) for value in values})
+    if not record.exists():
+        return list(SweepRecorder.sources)
+    return from_json(json.loads(record.read_text(encoding="utf-8"))["sources"])
 
 
 def _sweep_id(folder: Path) -> str:
@@ -243,7 +214,7 @@ def _sweep_id(folder: Path) -> str:
 def _end_sweep() -> int:
     """Builds the sweep's report from the manifests; returns 1 when a job failed, else 0."""
     folder, SweepRecorder.folder = SweepRecorder.folder, None
-    SweepRecorder.data_paths = ()
+    SweepRecorder.sources = ()
     if folder is None:
         return 0
     if SweepRecorder.is_shown_only:

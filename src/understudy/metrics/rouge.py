@@ -170,13 +170,22 @@ def why_undefined(prediction: str, reference: str, *, lang: str = "en") -> str:
     return ""
 
 
+def num_words(text: str, *, lang: str = "en") -> int:
+    """Length in words between white space; in Chinese, in tokens: characters and foreign words.
+
+    >>> num_words("not at all"), num_words("一二三四五六", lang="zh")
+    (3, 6)
+    """
+    return len(tokenize(text, lang=lang) if is_chinese(lang) else text.split())
+
+
 def length_bucket(reference: str, *, lang: str = "en") -> str:
     """The paper's bucket of a reference's length: words between white space, in Chinese tokens.
 
     >>> length_bucket("not at all"), length_bucket("一二三四五六", lang="zh")
     ('3-5', '6-10')
     """
-    length = len(tokenize(reference, lang=lang) if is_chinese(lang) else reference.split())
+    length = num_words(reference, lang=lang)
     for bucket, longest in zip(LENGTH_BUCKETS, (2, 5, 10), strict=False):
         if length <= longest:
             return bucket
