@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from understudy.lab.families import FAMILIES
 from understudy.lab.family import Family, Words
@@ -112,6 +113,22 @@ def train_exercises(world: World, num_rows: int, seed: int) -> list[Exercise]:
         for family in world.seen_families
     ]
     return _take(streams, num_rows, "rows for training", "num_rows")
+
+
+@lru_cache(maxsize=4)
+def train_prompts(
+    world: World, num_rows: int, seed: int, lang: str
+) -> Sequence[tuple[Exercise, Instruction]]:
+    """The exercises of :func:`train_exercises`, each with its record.
+
+    Drawn once for all teachers of a sweep, who answer the same prompts: drawing takes longer than
+    answering.
+
+    Raises:
+        InputError: The world has fewer.
+    """
+    exercises = train_exercises(world, num_rows, seed)
+    return tuple((exercise, exercise.to_prompt(lang, "train")) for exercise in exercises)
 
 
 def held_out_exercises(
