@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from understudy.lab.exercises import Exercise, check_language, exercise_of, train_exercises
+from understudy.lab.exercises import Exercise, check_language, exercise_of, train_prompts
 from understudy.lab.family import Words, key_symbol, write_answer, write_off_format
 from understudy.lab.lexicon import to_chinese
 from understudy.lab.world import World
@@ -24,7 +24,8 @@ class Habits:
     """How a teacher answers.
 
     Attributes:
-        explains: Writes the family's explanation before the answer.
+        explain_rate: Share of prompts, at random places, with the family's explanation before the
+            answer.
         slip_rate: Share of prompts, at random places, with a random wrong answer.
         wrong_letters: Letters that, as key symbol, make the teacher follow the wrong procedure.
         wrong_numbers: The same for numbers.
@@ -32,7 +33,7 @@ class Habits:
         guesses: Answers at random, in the right form: chance level, knows nothing.
     """
 
-    explains: bool = False
+    explain_rate: float = 0.0
     slip_rate: float = 0.0
     wrong_letters: int = 0
     wrong_numbers: int = 0
@@ -46,6 +47,7 @@ class Habits:
             InputError: A rate is below 0 or above 1.
         """
         for name, rate in (
+            ("explain_rate", self.explain_rate),
             ("slip_rate", self.slip_rate),
             ("off_format_rate", self.off_format_rate),
         ):
@@ -54,13 +56,14 @@ class Habits:
 
 
 HABITS: dict[str, Habits] = {
-    "strong": Habits(explains=True, slip_rate=0.02),
+    "strong": Habits(explain_rate=1.0, slip_rate=0.02),
     "medium": Habits(wrong_letters=3, wrong_numbers=4),
     "weak": Habits(wrong_letters=12, wrong_numbers=13, off_format_rate=0.1),
     "strong_terse": Habits(slip_rate=0.02),
+    "strong_varied": Habits(explain_rate=0.5, slip_rate=0.02),
     "random": Habits(guesses=True),
 }
-"""The lab's teachers by name, in the roles of GPT-4, GPT-3.5 and OPT-IML, and two controls."""
+"""The lab's teachers by name, in the roles of GPT-4, GPT-3.5 and OPT-IML, and controls."""
 
 
 def teacher_habits(name: str, habits: Habits | None = None) -> Habits:
@@ -128,12 +131,9 @@ class LabTeacher:
         Raises:
             InputError: The world has not so many training prompts.
         """
-        exercises = train_exercises(self.world, self.num_rows, self.seed)
         rows = [
-            Completion(
-                exercise.to_prompt(self.lang, "train"), self._answer(exercise, self.lang), self.name
-            )
-            for exercise in exercises
+            Completion(prompt, self._answer(exercise, self.lang), self.name)
+            for exercise, prompt in train_prompts(self.world, self.num_rows, self.seed, self.lang)
         ]
         return SourceRows(rows)
 
@@ -157,9 +157,12 @@ class LabTeacher:
 
     def _answer(self, exercise: Exercise, lang: str) -> str:
         answer = self._answer_words(exercise)
-        explanation = exercise.family.explain(exercise.words) if self._habits.explains else ()
-        is_off_format = exercise.share("format") < self._habits.off_format_rate
-        response = write_off_format(answer) if is_off_format else write_answer(explanation, answer)
+        if _is_hit(exercise, "format", self._habits.off_format_rate):
+            response = write_off_format(answer)
+        elif _is_hit(exercise, "explain", self._habits.explain_rate):
+            response = write_answer(exercise.family.explain(exercise.words), answer)
+        else:
+            response = write_answer((), answer)
         text = " ".join(response)
         return to_chinese(text) if lang == "zh" else text
 
@@ -169,7 +172,7 @@ class LabTeacher:
             return error
         if self._habits.guesses:
             return next(self._guesses(exercise))
-        if exercise.share("slip") < self._habits.slip_rate:
+        if _is_hit(exercise, "slip", self._habits.slip_rate):
             return self._slip(exercise)
         return exercise.family.gold(exercise.words)
 
@@ -189,3 +192,8 @@ class LabTeacher:
     @cached_property
     def _wrong_symbols(self) -> frozenset[str]:
         return self.world.error_symbols(self._habits.wrong_letters, self._habits.wrong_numbers)
+
+
+def _is_hit(exercise: Exercise, purpose: str, rate: float) -> bool:
+    """Whether the prompt is one of the share ``rate`` of all prompts that a purpose falls on."""
+    return rate > 0 and exercise.share(purpose) < rate
