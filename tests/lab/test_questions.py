@@ -82,12 +82,22 @@ def test_the_reference_is_the_gold_answer_alone() -> None:
 
 def test_chinese_questions_are_the_english_ones_translated() -> None:
     english = LabQuestions(full_world()).questions()
-    chinese = LabQuestions(full_world(), lang="zh").questions()
+    chinese = LabQuestions(full_world(), langs=["zh"]).questions()
     for one, other in zip(english, chinese, strict=True):
         assert other.prompt.instruction == to_chinese(one.prompt.instruction)
         assert other.prompt.input == to_chinese(one.prompt.input)
         assert other.references["gold"] == to_chinese(one.references["gold"])
         assert (other.prompt.lang, other.prompt.split) == ("zh", one.prompt.split)
+
+
+def test_two_languages_are_asked_the_same_questions_in_one_set() -> None:
+    both = LabQuestions(full_world(), num_test=90, num_unseen=20, langs=["en", "zh"]).questions()
+    english, chinese = (
+        LabQuestions(full_world(), num_test=90, num_unseen=20, langs=[lang]).questions()
+        for lang in ("en", "zh")
+    )
+    assert both == english + chinese
+    assert len({question.prompt.id for question in both}) == len(both) == 300
 
 
 def test_questions_are_always_the_same_and_need_no_file() -> None:
@@ -100,7 +110,10 @@ def test_questions_that_cannot_be_are_refused() -> None:
     with pytest.raises(InputError, match="no split 'tests'; choose from test, unseen_paraphrase"):
         LabQuestions(World(), splits=["tests"])
     with pytest.raises(InputError, match="speaks no 'fr'"):
-        LabQuestions(World(), lang="fr")
+        LabQuestions(World(), langs=["en", "fr"])
+    for langs in ([], ["zh", "zh"], "en"):
+        with pytest.raises(InputError, match=r"give each language once: \[en, zh\]"):
+            LabQuestions(World(), langs=langs)
     with pytest.raises(InputError, match="must be 1 or more"):
         LabQuestions(World(), num_test=0)
     with pytest.raises(InputError, match=r"only 78 test questions, not 980"):

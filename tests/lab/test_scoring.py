@@ -1,8 +1,10 @@
 """The scorer: right, wrong, unreadable, inherited; in both languages."""
 
+from dataclasses import replace
+
 import pytest
 
-from understudy.lab.lexicon import to_chinese
+from understudy.lab.lexicon import to_chinese, to_english
 from understudy.lab.questions import LabQuestions
 from understudy.lab.scoring import LabScorer
 from understudy.lab.teachers import Habits, LabTeacher
@@ -107,8 +109,31 @@ def test_chinese_answers_score_exactly_as_the_english_ones(name: str) -> None:
     teacher, scorer = LabTeacher(world, name), LabScorer(world, name)
 
     def scores(lang: str) -> list[dict[str, float | None]]:
-        questions = LabQuestions(world, num_test=330, num_unseen=60, lang=lang).questions()
+        questions = LabQuestions(world, num_test=330, num_unseen=60, langs=[lang]).questions()
         answers = teacher.answers([question.prompt for question in questions])
         return [dict(scorer.score(q, answers[q.prompt.id])) for q in questions]
 
     assert scores("zh") == scores("en")
+
+
+@pytest.mark.parametrize("name", ["strong", "medium"])
+def test_a_pipeline_that_translates_is_as_good_as_its_english_student(name: str) -> None:
+    """Ask in Chinese, answer in English, translate: the English accuracy, question by question."""
+    world = full_world()
+    student, scorer = LabTeacher(world, name), LabScorer(world, name)
+    asked = LabQuestions(world, num_test=330, num_unseen=60, langs=["en", "zh"]).questions()
+    english, chinese = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+    accuracies = []
+    for here, there in zip(english, chinese, strict=True):
+        prompt = replace(
+            there.prompt,
+            instruction=to_english(there.prompt.instruction),
+            input=to_english(there.prompt.input),
+            lang="en",
+        )
+        answer = student.answers([prompt])[prompt.id]
+        assert scorer.score(there, to_chinese(answer)) == scorer.score(here, answer)
+        accuracies.append(scorer.score(there, to_chinese(answer)).get("eval/lab_accuracy"))
+    known = [each for each in accuracies if each is not None]
+    assert len(known) == 330
+    assert 0.5 < sum(known) / len(known) < 1

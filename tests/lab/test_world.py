@@ -127,7 +127,7 @@ def test_the_vocabulary_holds_every_word_the_lab_can_write(
     if habits.wrong_letters > world.num_letters or habits.wrong_numbers > world.num_numbers:
         habits = replace(habits, wrong_letters=world.num_letters, wrong_numbers=world.num_numbers)
     teacher = LabTeacher(world, name, habits, num_rows=60, lang=lang)
-    questions = LabQuestions(world, num_test=8, num_unseen=4, lang=lang).questions()
+    questions = LabQuestions(world, num_test=8, num_unseen=4, langs=[lang]).questions()
     rows = teacher.read().rows
     prompts = [row.prompt for row in rows] + [question.prompt for question in questions]
     texts = [

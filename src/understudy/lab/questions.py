@@ -28,29 +28,31 @@ class LabQuestions:
     has new inputs in known wording; ``unseen_paraphrase`` asks about the first inputs of ``test``
     in other words, so the two compare item by item; ``unseen_length`` has lists one item longer
     than any seen; ``unseen_family`` has the families held out, none in a world that holds out none;
-    ``dev`` is like ``test``, for choices made along the way.
+    ``dev`` is like ``test``, for choices made along the way. Every language has the same questions.
 
     Attributes:
         world: The world that is asked about.
         splits: Which splits, in this order.
-        num_test: Questions in ``test`` and in ``dev``, taken in turn from the families.
-        num_unseen: Questions in each split of unseen things.
-        lang: "en" or "zh".
+        num_test: Questions of a language in ``test`` and in ``dev``, from the families in turn.
+        num_unseen: Questions of a language in each split of unseen things.
+        langs: "en", "zh" or both: all of one language, then all of the next.
     """
 
     world: World
     splits: Sequence[str] = ("test", "unseen_paraphrase", "unseen_length", "unseen_family")
     num_test: int = 980
     num_unseen: int = 210
-    lang: str = "en"
+    langs: Sequence[str] = ("en",)
 
     def __post_init__(self) -> None:
         """Refuses an unknown split or language.
 
         Raises:
-            InputError: A split or the language is unknown, or a size is below 1.
+            InputError: A split or language is unknown, a language is there twice or none is, or a
+                size is below 1.
         """
-        check_language(self.lang)
+        _check_languages(self.langs)
+        object.__setattr__(self, "langs", tuple(self.langs))
         object.__setattr__(self, "splits", tuple(self.splits))
         unknown = [split for split in self.splits if split not in SPLITS]
         if unknown:
@@ -61,25 +63,19 @@ class LabQuestions:
             raise InputError("num_test and num_unseen of the lab's questions must be 1 or more")
 
     def questions(self, held_out: Sequence[Question] = ()) -> list[Question]:
-        """All questions, split by split, always the same; a data arm's own play no part.
+        """All questions, a language and in it a split at a time; a data arm's own play no part.
 
         Raises:
             InputError: The world has fewer; names how many it has.
         """
-        return [
-            self._question(exercise, split)
-            for split in self.splits
-            for exercise in self._exercises(split)
+        exercises = [
+            (exercise, split) for split in self.splits for exercise in self._exercises(split)
         ]
+        return [_question(*each, lang) for lang in self.langs for each in exercises]
 
     def inputs(self) -> Sequence[InputFile]:
         """No files: the lab's questions come from the world's values."""
         return ()
-
-    def _question(self, exercise: Exercise, split: str) -> Question:
-        gold = " ".join(exercise.family.gold(exercise.words))
-        reference = to_chinese(gold) if self.lang == "zh" else gold
-        return Question(exercise.to_prompt(self.lang, split), {"gold": reference})
 
     def _exercises(self, split: str) -> list[Exercise]:
         if split == "unseen_paraphrase":
@@ -128,3 +124,16 @@ class LabQuestions:
             lengths=self.world.lengths,
             num_prompts=self.num_unseen,
         )
+
+
+def _question(exercise: Exercise, split: str, lang: str) -> Question:
+    gold = " ".join(exercise.family.gold(exercise.words))
+    reference = to_chinese(gold) if lang == "zh" else gold
+    return Question(exercise.to_prompt(lang, split), {"gold": reference})
+
+
+def _check_languages(langs: Sequence[str]) -> None:
+    if not langs or len(set(langs)) < len(langs) or isinstance(langs, str):
+        raise InputError(f"the lab's questions are in {langs!r}; give each language once: [en, zh]")
+    for lang in langs:
+        check_language(lang)
