@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,10 @@ class FakeRun:
     dropped: Mapping[str, int] = field(default_factory=lambda: {"empty_output": 2, "too_long": 1})
     outputs: Mapping[str, str] = field(default_factory=dict)
     overrides: Sequence[str] | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
+    parts: Sequence[str] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
 
     def but(self, **changes: object) -> FakeRun:
         """The same run with other values."""
@@ -53,12 +58,31 @@ class FakeRun:
 def write_run(folder: Path, run: FakeRun) -> Path:
     """Writes a run folder and returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _manifest(run).write(folder)
+    path = _manifest(run).write(folder)
+    if run.extra:
+        manifest = json.loads(path.read_text(encoding="utf-8")) | dict(run.extra)
+        path.write_text(json.dumps(manifest), encoding="utf-8")
     if run.status == "finished":
         write_jsonl(folder / "predictions.jsonl", map(prediction_to_json, predictions(run)))
         write_jsonl(folder / "baselines.jsonl", map(prediction_to_json, _baselines(run)))
         (folder / "metrics.csv").write_text(_history(run), encoding="utf-8")
+        if run.losses:
+            write_jsonl(folder / "losses.jsonl", _losses(run))
     return folder
+
+
+def _losses(run: FakeRun) -> Iterator[dict[str, object]]:
+    """The student's and the base's losses on each teacher's held-out answers; some undefined."""
+    noise = np.random.default_rng([run.seed, 11]).normal(0, 0.1, 40)
+    for author in ("student", "base"):
+        for number, shift in enumerate(noise.tolist()):
+            scores = {
+                f"eval/loss/{teacher}": (mean if author == "student" else 5.0) + shift
+                for teacher, mean in run.losses.items()
+            }
+            if number == 0:
+                scores = dict.fromkeys(scores)
+            yield {"id": f"h{number:03d}", "author": author, "scores": scores}
 
 
 def _manifest(run: FakeRun) -> Manifest:
@@ -87,6 +111,7 @@ def _manifest(run: FakeRun) -> Manifest:
         reasons={"eval/undefined": "the answers have no tokens"},
         budget={**budget, **run.budget},
         comparable={**comparable, **run.comparable},
+        timings=dict(run.timings),
         started=run.started,
     )
 
@@ -127,11 +152,13 @@ def _rows(
         yield Prediction(
             question, author, run.outputs.get(question.prompt.id, answer if is_right else "x y"),
             decoding, "stop",
-            {f"{name}{suffix}": value for name, value in _scores(question, is_right, rouge)},
+            {f"{name}{suffix}": value for name, value in _scores(run, question, is_right, rouge)},
         )  # fmt: skip
 
 
-def _scores(question: Question, is_right: bool, rouge: float) -> Sequence[tuple[str, float | None]]:
+def _scores(
+    run: FakeRun, question: Question, is_right: bool, rouge: float
+) -> Sequence[tuple[str, float | None]]:
     right = float(is_right)
     bucket = _BUCKETS[int(question.prompt.id[1:]) % 3]
     scores: list[tuple[str, float | None]] = [
@@ -144,6 +171,13 @@ def _scores(question: Question, is_right: bool, rouge: float) -> Sequence[tuple[
         ("eval/rouge_2", rouge * 0.8),
         ("eval/undefined", None),
     ]
+    if run.parts:
+        part = run.parts[int(question.prompt.id[1:]) % len(run.parts)]
+        words = 3.0 + right
+        scores += [
+            (f"eval/lab_accuracy/{part}", right), (f"eval/rouge_l/{part}", rouge),
+            ("eval/answer_words", words), (f"eval/answer_words/{part}", words),
+        ]  # fmt: skip
     return scores if is_right else [*scores, ("eval/lab_inherited_errors", float(rouge > 0.3))]
 
 

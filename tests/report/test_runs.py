@@ -170,3 +170,45 @@ def test_a_folder_without_runs_is_empty_and_a_missing_one_refused(tmp_path: Path
     assert load_runs(tmp_path).runs == ()
     with pytest.raises(InputError, match="no such folder; type runs="):
         load_runs(tmp_path / "typo")
+
+
+def test_losses_on_teachers_answers_are_item_scores_like_any(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_run(tmp_path / "new", num_questions=7, losses={"strong": 0.2, "weak": 0.9})
+    add_run(tmp_path / "old", num_questions=7, id="old")
+    new, old = load_runs(tmp_path).runs
+    assert len(new.items["eval/loss/weak"]) == 40
+    assert new.items["eval/loss/weak"]["h000"] is None
+    difference = (new.items["eval/loss/weak"]["h001"] or 0) - 0.9
+    assert new.baselines["base"]["eval/loss/strong"]["h001"] == pytest.approx(5 + difference)
+    assert "eval/lab_accuracy" in new.baselines["base"]
+    assert sorted(new.baselines) == ["base", "teacher strong"]
+    assert not any(metric.startswith("eval/loss/") for metric in old.items)
+
+
+def test_losses_of_a_run_that_asked_no_base_still_have_the_base(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    folder = add_run(tmp_path / "0", num_questions=7, losses={"strong": 0.2})
+    (folder / "baselines.jsonl").unlink()
+    (run,) = load_runs(tmp_path).runs
+    assert list(run.baselines["base"]) == ["eval/loss/strong"]
+
+
+def test_what_cannot_change_a_result_makes_no_other_arm(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0", arm="data=a,output_dir=/x,tracking.mode=offline,threads=1")
+    add_run(tmp_path / "1", arm="data=a,data.local.a=/y,data.peers=[b],name=z", seed=2)
+    assert {run.arm for run in load_runs(tmp_path).runs} == {"data=a"}
+
+
+def test_a_sweep_says_what_it_asks(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "one" / "0")
+    for name, ask in (("one", ["prompts", "budget"]), ("two", ["budget", "template"])):
+        (tmp_path / name).mkdir(exist_ok=True)
+        announced = {"jobs": [["data=a"]], "ask": ask}
+        (tmp_path / name / "sweep.json").write_text(json.dumps(announced), encoding="utf-8")
+    assert load_runs(tmp_path / "one").ask == ("prompts", "budget")
+    assert load_runs(tmp_path).ask == ("prompts", "budget", "template")
+    (tmp_path / "two" / "sweep.json").write_text("{", encoding="utf-8")
+    assert load_runs(tmp_path / "two").ask == ()

@@ -25,10 +25,11 @@ _REQUIRED: Mapping[str, type] = {
 }  # fmt: skip
 _OPTIONAL: Mapping[str, type] = {
     "budget": dict, "comparable": dict, "reasons": dict, "timings": dict, "parents": list,
-    "git": dict,
+    "git": dict, "num_parameters": int,
 }  # fmt: skip
 _VALUES: Mapping[str, tuple[type, ...]] = {
     "dropped": (int,), "comparable": (str, NoneType), "reasons": (str,),
+    "timings": (int, float),
 }  # fmt: skip
 _AMOUNTS = ("examples", "supervised_tokens", "steps", LONGEST_ROW)
 

@@ -7,12 +7,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from understudy.tracking.manifest import normalised_arm
 
 _OPENING = "([{"
 _CLOSING = ")]}"
+_NO_QUESTION = (
+    "name", "threads", "output_dir", "plan", "recorded", "ask", "data.peers", "data.cache_dir",
+    "trainer.progress",
+)  # fmt: skip
+_NO_QUESTION_BELOW = ("data.local", "tracking", "data.peers")
+
+
+def arm_of(overrides: Iterable[str]) -> str:
+    """An arm in one spelling: every override but the seed and those that cannot change a result.
+
+    Where a run is written, what it is called and how it is tracked make no other arm of it.
+
+    >>> arm_of(["data=a", "tracking.mode=offline", "threads=1", "seed=2"])
+    'data=a'
+    """
+    return normalised_arm(text for text in overrides if not _is_no_question(text))
+
+
+def _is_no_question(override: str) -> bool:
+    key = override.lstrip("+").partition("=")[0]
+    return (
+        key in _NO_QUESTION
+        or key in _NO_QUESTION_BELOW
+        or key.startswith(tuple(f"{group}." for group in _NO_QUESTION_BELOW))
+    )
 
 
 def split_overrides(arm: str) -> dict[str, str]:
@@ -58,7 +83,7 @@ def varying_keys(arms: Sequence[str]) -> list[str]:
 def shared_overrides(arms: Sequence[str]) -> str:
     """The overrides that all ``arms`` have."""
     common = set.intersection(*(set(overrides_of(arm)) for arm in arms)) if arms else set()
-    return normalised_arm(sorted(common))
+    return arm_of(sorted(common))
 
 
 def override_suffixes(arms: Sequence[str]) -> list[str]:

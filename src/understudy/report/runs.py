@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,20 @@ import pandas as pd
 
 from understudy.records import InputError, read_jsonl
 from understudy.report.manifests import check_manifest, finite, read_manifest
-from understudy.report.names import overrides_of
-from understudy.tracking.manifest import MANIFEST, normalised_arm
+from understudy.report.names import arm_of, overrides_of
+from understudy.tracking.manifest import MANIFEST
 
 SWEEP = "sweep.json"
 PREDICTIONS = "predictions.jsonl"
 BASELINES = "baselines.jsonl"
+LOSSES = "losses.jsonl"
 HISTORY = "metrics.csv"
 
 ItemScores = Mapping[str, Mapping[str, float | None]]
 """Metric name to question id to score; null where the metric is undefined on that question."""
+
+STUDENT = "student"
+"""The author of a run's own rows in ``losses.jsonl``."""
 
 _ANSWERING_STAGES = ("sft", "evaluate", "score")
 _OF_THE_PARENT = ("model", "model.path", "stage")
@@ -63,15 +67,15 @@ class RunRecord:
 
     @property
     def arm(self) -> str:
-        """Every override except the seed, joined by commas, in one spelling."""
-        return normalised_arm(overrides_of(self.manifest["arm"]))
+        """Every override that can change a result, except the seed, in one spelling."""
+        return arm_of(overrides_of(self.manifest["arm"]))
 
     @property
     def own_overrides(self) -> str:
         """What a run that took its arm over from a parent was given beyond the parent's model."""
-        if normalised_arm(self.manifest["overrides"]) == self.arm:
+        if arm_of(self.manifest["overrides"]) == self.arm:
             return ""
-        return normalised_arm(
+        return arm_of(
             text
             for text in self.manifest["overrides"]
             if text.lstrip("+").partition("=")[0] not in _OF_THE_PARENT
@@ -120,10 +124,14 @@ class FailedJob:
 
 @dataclass(frozen=True, slots=True)
 class RunSet:
-    """What a folder holds: finished runs in the order of their paths, and the failed jobs."""
+    """What a folder holds: finished runs in the order of their paths, and the failed jobs.
+
+    ``ask`` is what the folder's sweeps said may differ between their arms.
+    """
 
     runs: tuple[RunRecord, ...] = ()
     failed_jobs: tuple[FailedJob, ...] = field(default=())
+    ask: tuple[str, ...] = ()
 
 
 def load_runs(folder: Path) -> RunSet:
@@ -139,20 +147,29 @@ def load_runs(folder: Path) -> RunSet:
         raise InputError(f"{folder}: no such folder; type runs=FOLDER with a folder of runs")
     runs: list[RunRecord] = []
     failed: list[FailedJob] = []
+    ask: dict[str, None] = {}
     for found in _find(folder):
-        if isinstance(found, FailedJob):
+        if isinstance(found, _Sweep):
+            ask |= dict.fromkeys(found.ask)
+        elif isinstance(found, FailedJob):
             failed.append(found)
-            continue
-        loaded = _load(found, folder)
-        if isinstance(loaded, RunRecord):
+        elif isinstance(loaded := _load(found, folder), RunRecord):
             runs.append(loaded)
         elif loaded is not None:
             failed.append(loaded)
-    return RunSet(tuple(runs), tuple(failed))
+    return RunSet(tuple(runs), tuple(failed), tuple(ask))
 
 
-def _find(root: Path) -> Iterator[Path | FailedJob]:
-    """Run folders and jobs without a manifest, in the natural order of their paths."""
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """What a ``sweep.json`` announces: each job's overrides, and what may differ between arms."""
+
+    jobs: tuple[tuple[str, ...], ...] = ()
+    ask: tuple[str, ...] = ()
+
+
+def _find(root: Path) -> Iterator[Path | FailedJob | _Sweep]:
+    """Run folders, jobs without a manifest and sweeps, in the natural order of their paths."""
     for current, folders, files in os.walk(root):
         here = Path(current)
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
@@ -163,6 +180,7 @@ def _find(root: Path) -> Iterator[Path | FailedJob]:
             folders.clear()
             yield _job_without_manifest(here, root)
         if SWEEP in files:
+            yield _announced(here)
             yield from _never_started(here, root)
 
 
@@ -175,42 +193,43 @@ def _holds_manifest(folder: Path) -> bool:
 
 
 def _job_without_manifest(job: Path, root: Path) -> FailedJob:
-    jobs = _announced_jobs(job.parent)
+    jobs = _announced(job.parent).jobs
     number = int(job.name)
-    overrides = jobs[number] if number < len(jobs) else []
+    overrides = jobs[number] if number < len(jobs) else ()
     return _failed_job(job, root, overrides, "left no manifest: it ended before its run opened")
 
 
 def _never_started(sweep: Path, root: Path) -> Iterator[FailedJob]:
-    for number, overrides in enumerate(_announced_jobs(sweep)):
+    for number, overrides in enumerate(_announced(sweep).jobs):
         job = sweep / str(number)
         if not job.exists():
             yield _failed_job(job, root, overrides, "never started: the sweep ended before it")
 
 
-def _failed_job(job: Path, root: Path, overrides: list[str], error: str) -> FailedJob:
+def _failed_job(job: Path, root: Path, overrides: Sequence[str], error: str) -> FailedJob:
     arm, seed = _arm_and_seed(overrides)
     return FailedJob(_relative(job, root), arm, seed, "missing", error)
 
 
-def _announced_jobs(sweep: Path) -> list[list[str]]:
-    """The override lists of ``sweep.json``, empty lists where it has a number only."""
+def _announced(sweep: Path) -> _Sweep:
+    """What ``sweep.json`` holds, empty overrides where it has a number of jobs only."""
     path = sweep / SWEEP
     if not path.is_file():
-        return []
+        return _Sweep()
     try:
         announced = json.loads(path.read_text(encoding="utf-8"))
-        jobs = [[str(text) for text in overrides] for overrides in announced.get("jobs") or []]
+        jobs = [tuple(map(str, overrides)) for overrides in announced.get("jobs") or []]
         missing = int(announced.get("num_jobs") or 0) - len(jobs)
+        ask = tuple(map(str, announced.get("ask") or ()))
     except (ValueError, TypeError, AttributeError):
-        return []
-    return jobs + [[] for _ in range(missing)]
+        return _Sweep()
+    return _Sweep((*jobs, *[()] * missing), ask)
 
 
-def _arm_and_seed(overrides: list[str]) -> tuple[str, int | None]:
+def _arm_and_seed(overrides: Sequence[str]) -> tuple[str, int | None]:
     seeds = [re.fullmatch(r"\+*seed=(-?\d+)", override) for override in overrides]
     seed = next((int(match[1]) for match in reversed(seeds) if match), None)
-    return normalised_arm(overrides), seed
+    return arm_of(overrides), seed
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -240,10 +259,14 @@ def _finished(folder: Path, path: str, manifest: dict[str, Any]) -> RunRecord | 
     try:
         items = _own_scores(folder / PREDICTIONS)
         baselines = _scores_by_author(folder / BASELINES)
+        losses = _scores_by_author(folder / LOSSES)
     except (InputError, UnicodeDecodeError) as error:
         return _job_of(path, manifest, "unreadable", str(error))
     if not items and not manifest["metrics"]:
         return None
+    items = {**items, **losses.pop(STUDENT, {})}
+    for author, scores in losses.items():
+        baselines[author] = {**baselines.get(author, {}), **scores}
     history, problems = _read_history(folder / HISTORY)
     return RunRecord(
         folder, path, manifest, manifest["metrics"], items, baselines, history, problems
@@ -259,14 +282,14 @@ def _unfinished(path: str, manifest: Mapping[str, Any]) -> FailedJob:
 
 
 def _job_of(path: str, manifest: Mapping[str, Any], status: str, error: str) -> FailedJob:
-    arm = normalised_arm(overrides_of(manifest["arm"]))
+    arm = arm_of(overrides_of(manifest["arm"]))
     return FailedJob(path, arm, manifest["seed"], status, error)
 
 
 def _broken(path: str, manifest: Mapping[str, Any], error: InputError) -> FailedJob:
     """A run whose manifest has a value that is none, with what can be told of it."""
     arm, seed = manifest.get("arm"), manifest.get("seed")
-    known = normalised_arm(overrides_of(arm)) if isinstance(arm, str) else ""
+    known = arm_of(overrides_of(arm)) if isinstance(arm, str) else ""
     return FailedJob(path, known, seed if isinstance(seed, int) else None, "unreadable", str(error))
 
 
@@ -275,7 +298,7 @@ def _own_scores(path: Path) -> ItemScores:
     return _mean_scores(read_jsonl(path), path) if path.is_file() else {}
 
 
-def _scores_by_author(path: Path) -> Mapping[str, ItemScores]:
+def _scores_by_author(path: Path) -> dict[str, ItemScores]:
     if not path.is_file():
         return {}
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
