@@ -1,9 +1,8 @@
 """A page is one file that asks for nothing, reads well, and draws itself in a browser."""
 
+import json
 import re
-import shutil
-import subprocess
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +12,7 @@ from understudy.pages.page import (
     Block,
     Cell,
     Chart,
+    Column,
     Example,
     Examples,
     Folded,
@@ -22,6 +22,7 @@ from understudy.pages.page import (
     Table,
     Text,
     render,
+    text_lang,
 )
 from understudy.pages.theme import COLOURS
 
@@ -38,7 +39,7 @@ def a_page(text: str = "words") -> Page:
         Notice(text, [text, text]),
         table,
         Chart(interval_figure([Dot(text, 0.5, 0.4, 0.6, 9, 0)], text), text, text),
-        Examples([Example(text, text, [(text, text)], [Answer(text, text, text, 0)])]),
+        Examples([Column(text, 0)], [Example(text, [(text, text)], [Answer(text, 0.5, text)])]),
         Folded(text, [Text(text, is_muted=True), Notice(text, [text]), table]),
     ]
     return Page(text, text, text, [Notice(text, [])], [Section("one", text, text, blocks)], text)
@@ -83,30 +84,47 @@ def test_readers_of_all_kinds_are_served() -> None:
     assert "<noscript>" in html
 
 
+def test_examples_are_data_for_the_script_that_cannot_end_it() -> None:
+    text = f"{ATTACK}\u2028三原色"
+    block = Examples(
+        [Column("a", 9), Column("base", -1)],
+        [Example(text, [("Instruction", text)], [Answer(text, 0.5, ".500"), None], "t", "s", "zh")],
+        "ROUGE-L",
+    )
+    assert not set("<>&\u2028") & set(block.data)
+    loaded = json.loads(block.data)
+    assert loaded["score"] == "ROUGE-L"
+    assert [one["swatch"] for one in loaded["columns"]] == ["swatch series-1", "swatch"]
+    assert loaded["rows"] == [
+        {"title": text, "task": "t", "split": "s", "lang": "zh",
+         "fields": [["Instruction", text]], "answers": [[text, 0.5, ".500"], None]}
+    ]  # fmt: skip
+
+
+def test_the_first_examples_are_there_without_a_script() -> None:
+    examples = [Example(f"问{n}", [("Input", "x")], [Answer(f"答{n}")]) for n in range(9)]
+    section = Section("one", "s", "t", [Examples([Column("a", 0)], examples)])
+    html = without_plotly(render(Page("t", "s", "l", [], [section])))
+    body = html.partition('<script type="application/json"')[0]
+    assert [f"答{n}" in body for n in range(9)] == [True] * 6 + [False] * 3
+    assert '<p lang="zh">答0</p>' in body
+    assert "The first 6 of 9 questions" in body
+
+
+def test_texts_with_han_characters_are_chinese() -> None:
+    assert [text_lang(text) for text in ("三", "a 三", "abc", "é", "")] == ["zh", "zh", "", "", ""]
+
+
 def test_rendering_twice_gives_the_same() -> None:
     assert render(a_page()) == render(a_page())
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
-
 @pytest.mark.browser
-@needs_chromium
 @pytest.mark.parametrize("theme", [0, 1])
-def test_a_browser_draws_every_figure_in_either_theme(tmp_path: Path, theme: int) -> None:
-    path = tmp_path / "page.html"
-    path.write_text(render(a_page()), encoding="utf-8")
-    fragment = ("light", "dark")[theme]
-    command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=15000",
-        "--dump-dom", f"{path.as_uri()}#{fragment}",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    dom = without_plotly(done.stdout)
+def test_a_browser_draws_every_figure_in_either_theme(
+    dump_dom: Callable[..., str], theme: int
+) -> None:
+    dom = dump_dom(render(a_page()), ("light", "dark")[theme])
     assert 'data-drawn="1"' in dom
     assert "main-svg" in dom
     red, green, blue = (int(COLOURS["ground"][theme][at : at + 2], 16) for at in (1, 3, 5))

@@ -9,6 +9,7 @@ figure's numbers in tables as well.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from understudy.pages.theme import FONT, SERIES, css_variables, dark_of_light, series_glyph
+
+_NUM_UNSCRIPTED = 6
+_HAN = re.compile("[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +81,79 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to an example's question; ``score`` is written beside it."""
+    """An answer to an example's question; ``score`` sorts, ``mark`` is how it is written."""
 
-    author: str
     text: str
-    score: str
-    series: int
+    score: float | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question with its answers side by side; ``summary`` is its closed state's second line."""
+    """A question with its answers, one for each column or None; ``fields`` are what was asked."""
 
     title: str
-    summary: str
     fields: Sequence[tuple[str, str]]
-    answers: Sequence[Answer]
+    answers: Sequence[Answer | None]
+    task: str = ""
+    split: str = ""
+    lang: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Who answered; ``series`` as in :class:`Cell`."""
+
+    name: str
+    series: int
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Questions that open to their answers."""
+    """Questions to search, sort and filter, their answers side by side.
 
+    Without JavaScript the first ones are shown.
+    """
+
+    columns: Sequence[Column]
     examples: Sequence[Example]
+    score_name: str = ""
     kind: ClassVar[str] = "examples"
+
+    @property
+    def data(self) -> Markup:
+        """What the page's script reads."""
+        return _script_json(
+            {
+                "score": self.score_name,
+                "columns": [_column_json(one) for one in self.columns],
+                "rows": [_example_json(one) for one in self.examples],
+            }
+        )
+
+
+def _column_json(column: Column) -> dict[str, object]:
+    series = column.series
+    colour = f" series-{series % len(SERIES)}" if series >= 0 else ""
+    return {
+        "name": column.name,
+        "series": series,
+        "glyph": series_glyph(series),
+        "swatch": f"swatch{colour}",
+    }
+
+
+def _example_json(example: Example) -> dict[str, object]:
+    return {
+        "title": example.title,
+        "task": example.task,
+        "split": example.split,
+        "lang": example.lang,
+        "fields": example.fields,
+        "answers": [
+            None if one is None else [one.text, one.score, one.mark] for one in example.answers
+        ],
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +206,11 @@ def render(page: Page) -> str:
             plotly=Markup(_plotly_js()) if charts else "",
             style=Markup(_style()),
             script=Markup(_resource("page.js")),
+            browser=Markup(_resource("browser.js")),
             num_series=len(SERIES),
+            num_unscripted=_NUM_UNSCRIPTED,
             glyph=series_glyph,
+            text_lang=text_lang,
         )
     )
 
@@ -196,9 +252,14 @@ def _figure_json(figure: go.Figure) -> dict[str, object]:
     return {"data": loaded["data"], "layout": loaded["layout"]}
 
 
+def text_lang(text: str) -> str:
+    """The ``lang`` of a text that differs from the page's: "zh" where it has Han characters."""
+    return "zh" if _HAN.search(text) else ""
+
+
 def _script_json(value: object) -> Markup:
-    """JSON that cannot end or open a script element."""
+    """JSON that cannot end or open a script element, nor break a line of it."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for char, escape in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
-        text = text.replace(char, escape)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)

@@ -23,7 +23,6 @@ from understudy.report.sections import report_page
 
 HTML = "report.html"
 JSON = "report.json"
-_NUM_EXAMPLES = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,7 @@ def build_report(
         InputError: There is no such folder, or ``ask`` names something that is not compared.
     """
     comparison = compare(load_runs(runs_folder), ask=ask, num_resamples=num_resamples)
-    page = report_page(
-        comparison, title=title, source=runs_folder.resolve().name, num_examples=_NUM_EXAMPLES
-    )
+    page = report_page(comparison, title=title, source=runs_folder.resolve().name)
     out_folder.mkdir(parents=True, exist_ok=True)
     report = Report(comparison, out_folder / HTML, out_folder / JSON)
     _write(report.html, render(page))

@@ -14,12 +14,12 @@ from understudy.pages.figures import (
     interval_figure,
     loss_figure,
 )
-from understudy.pages.page import Block, Cell, Chart, Examples, Folded, Notice, Page, Section, Table
+from understudy.pages.page import Block, Cell, Chart, Folded, Notice, Page, Section, Table
 from understudy.pages.page import Text as Words
 from understudy.report import curves, held
 from understudy.report.cells import dot_of, seeds_cell, series_of, summary_cell
 from understudy.report.compare import Comparison, Contrast
-from understudy.report.examples import draw_examples
+from understudy.report.examples import example_sections
 from understudy.report.findings import (
     differences_title,
     held_title,
@@ -42,7 +42,7 @@ _MAX_COLUMNS = 4
 _MAX_ROWS_DRAWN = 30
 
 
-def report_page(comparison: Comparison, *, title: str, source: str, num_examples: int) -> Page:
+def report_page(comparison: Comparison, *, title: str, source: str) -> Page:
     """The page of a comparison; ``source`` names the folder that was read."""
     sections = [
         *(_result(comparison) if comparison.arms else []),
@@ -51,7 +51,7 @@ def report_page(comparison: Comparison, *, title: str, source: str, num_examples
         *bucket_sections(comparison),
         *_losses(comparison),
         *(_held(comparison) if comparison.arms else []),
-        *_examples(comparison, num_examples),
+        *example_sections(comparison),
         *(_everything(comparison) if comparison.arms else []),
     ]
     return Page(
@@ -260,18 +260,6 @@ def _held(comparison: Comparison) -> list[Section]:
         held.dropped_table(comparison),
     ]
     return [Section("fairness", "Held equal", held_title(comparison), blocks)]
-
-
-def _examples(comparison: Comparison, num_examples: int) -> list[Section]:
-    drawn = draw_examples(comparison, num_examples)
-    if not drawn:
-        return []
-    note = (
-        "Drawn by a hash of their ids and balanced over tasks, not chosen. Answers of each arm's "
-        "first seed; open a question to see them side by side."
-    )
-    title = f"{len(drawn)} questions with every arm's answer"
-    return [Section("examples", "Examples", title, [Words(note, is_muted=True), Examples(drawn)])]
 
 
 def _everything(comparison: Comparison) -> list[Section]:
