@@ -174,13 +174,11 @@ class SFTModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the mean NLL of all held-out tokens, over all ranks, and its perplexity."""
         loss = self._val_nll.compute()
-        metrics: dict[str, Tensor | float] = {
-            "val/loss": loss,
-            "val/perplexity": loss.exp(),
-            "supervised_tokens": float(self.num_supervised_tokens),
-            "step": float(self.num_steps),
-        }
-        self.log_dict(metrics, sync_dist=True)
+        metrics = {"val/loss": loss, "val/perplexity": loss.exp()}
+        self.log_dict(metrics, logger=False, sync_dist=True)  # for callbacks
+        self._log_row({name: float(value) for name, value in metrics.items()})
+        for logger in self.loggers:
+            logger.save()
 
     def _score(self, micro_batch: MicroBatch) -> TokenNLL:
         if self._likelihood is None:
@@ -219,16 +217,20 @@ class SFTModule(pl.LightningModule):
         return learning_rate
 
     def _log_step(self, metrics: Mapping[str, float], *, is_last: bool) -> None:
-        """One row for every logger, each ``log_every_n_steps`` and at the end.
-
-        The values are final, so they go to the loggers themselves: ``log_dict`` would take them
-        through its reductions for 2 ms a step.
-        """
+        """Logs a step, each ``log_every_n_steps`` and at the end."""
         self.latest = metrics
         if is_last or self.num_steps % self._log_every == 0:
-            row = {**metrics, "supervised_tokens": self.num_supervised_tokens}
-            for logger in self.loggers:
-                logger.log_metrics(row, step=self.num_steps)
+            self._log_row(metrics)
+
+    def _log_row(self, metrics: Mapping[str, float]) -> None:
+        """One row for every logger, with both axes that it may be drawn over.
+
+        The values are final, so they go to the loggers themselves: ``log_dict`` would take them
+        through its reductions for 2 ms a step, and ``step`` out of the row.
+        """
+        axes = {"step": self.num_steps, "supervised_tokens": self.num_supervised_tokens}
+        for logger in self.loggers:
+            logger.log_metrics({**metrics, **axes}, step=self.num_steps)
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
