@@ -29,6 +29,7 @@ COMPARABLE_KEYS = (
     "questions",
     "judge",
     "decoding",
+    "recipe",
 )
 _PACKAGES = (
     "understudy",
@@ -51,7 +52,7 @@ class Manifest:
 
     ``comparable`` holds what must be equal for two arms to be compared, ``budget`` what the run
     was given to learn from (nulls: it did not learn), ``reasons`` why a metric is null, ``timings``
-    seconds by part.
+    seconds by part, ``artifacts`` what it took from other runs (role "input") and left for them.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Manifest:
     seed: int
     teacher: str | None = None
     base_model: str | None = None
+    num_parameters: int | None = None
     parents: list[str] = field(default_factory=list)
     sweep_id: str | None = None
     overrides: list[str] = field(default_factory=list)
@@ -70,8 +72,10 @@ class Manifest:
     git: dict[str, Any] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    artifacts: list[dict[str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     truncated: dict[str, int] = field(default_factory=dict)
+    contamination: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     budget: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(BUDGET_KEYS))

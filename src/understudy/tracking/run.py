@@ -7,10 +7,21 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.records import InputError, InputFile, write_jsonl
+from understudy.records import InputError, InputFile, read_jsonl, write_jsonl
+from understudy.tracking.artifacts import (
+    RunArtifact,
+    checkpoint_folders,
+    checkpoint_of,
+    data_of,
+    log_input,
+    log_output,
+    predictions_of,
+    without_text,
+)
 from understudy.tracking.manifest import (
     MANIFEST,
     Manifest,
@@ -18,12 +29,18 @@ from understudy.tracking.manifest import (
     git_state,
     installed_versions,
     now,
+    read_manifest,
+    run_folder_of,
     text_sha256,
 )
 from understudy.tracking.wandb_run import Tracking, WandbLabels, open_wandb
 
 if TYPE_CHECKING:
     from wandb import Run as WandbRun
+
+_SHOWN_FACTS = ("stage", "arm", "teacher", "seed", "base_model")
+_SUMMARY_GROUPS = ("budget", "dropped", "truncated", "timings", "comparable")
+_FACTS = (*_SHOWN_FACTS, "id", "name", "sweep_id", "overrides", "parents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +62,16 @@ class RunSpec:
 class Run:
     """What a stage records. Made by :func:`open_run`, which also closes it."""
 
-    def __init__(self, spec: RunSpec, manifest: Manifest, wandb_run: WandbRun) -> None:
+    def __init__(
+        self, spec: RunSpec, manifest: Manifest, wandb_run: WandbRun, tracking: Tracking
+    ) -> None:
         """Wraps an open manifest and W&B run; use :func:`open_run`."""
         self.folder = spec.folder
         self.seed = spec.seed
         self.manifest = manifest
         self.wandb = wandb_run
+        self._tracking = tracking
+        self._spec = spec
 
     def add_inputs(self, files: Iterable[InputFile]) -> None:
         """Records files that were read."""
@@ -95,8 +116,7 @@ class Run:
         self.manifest.budget = dict(parent["budget"])
         own = {key: value for key, value in self.manifest.comparable.items() if value is not None}
         self.manifest.comparable = {**parent["comparable"], **own}
-        inherited = {key: parent[key] for key in ("arm", "teacher", "seed", "base_model")}
-        self.wandb.config.update(inherited, allow_val_change=True)  # type: ignore[no-untyped-call]
+        self._tell_facts()
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -108,25 +128,78 @@ class Run:
             seconds = time.perf_counter() - start
             self.manifest.timings[part] = round(self.manifest.timings.get(part, 0.0) + seconds, 3)
 
-    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Logs rows of equal keys as a W&B table."""
+    def log_table(
+        self, name: str, rows: Sequence[Mapping[str, Any]], *, text: Sequence[str] = ()
+    ) -> None:
+        """Logs rows of equal keys as a W&B table.
+
+        ``text`` names the columns that hold what was asked or answered; without
+        ``tracking.log_text`` they stay here.
+        """
         import wandb  # noqa: PLC0415 - loaded by now; a ground module does not load it for others
 
         if rows:
-            columns: list[str | int] = list(rows[0])
+            kept = [key for key in rows[0] if self._tracking.log_text or key not in text]
+            columns: list[str | int] = list(kept)
             table = wandb.Table(
                 columns=columns, data=[[row[str(key)] for key in columns] for row in rows]
             )
             self.wandb.log({name: table})
+
+    def use_data(self, teacher: str, files: Iterable[InputFile]) -> None:
+        """Records the data set that the run reads: the arm's own files, not its peers'."""
+        source = self._spec.config.get("data", {}).get("source")
+        self._take(data_of(teacher, files, source, self.folder))
+
+    def use_checkpoint(self, folder: Path) -> None:
+        """Records the checkpoint that the run starts from, if it belongs to a run of ours."""
+        parent = run_folder_of(str(folder))
+        if parent is not None:
+            inside = folder.absolute().relative_to(parent.absolute()).as_posix()
+            self._take(self._checkpoint(read_manifest(parent), parent, inside))
+
+    def log_checkpoints(self) -> None:
+        """Records every checkpoint of the run; its files must be among the outputs by now."""
+        manifest = asdict(self.manifest)
+        for inside in checkpoint_folders(manifest):
+            self._leave(self._checkpoint(manifest, self.folder, inside))
+
+    def log_predictions(self, filename: str = "predictions.jsonl") -> None:
+        """Records the predictions, which are written by now; without texts if texts stay here."""
+        if not self._tracking.log_text:
+            scores = without_text(read_jsonl(self.folder / filename))
+            filename = self.write_rows("scores.jsonl", scores).name
+        self._leave(predictions_of(asdict(self.manifest), self.folder, filename))
+
+    def _checkpoint(self, manifest: Mapping[str, Any], folder: Path, inside: str) -> RunArtifact:
+        is_sent = self._tracking.checkpoints == "upload"
+        return checkpoint_of(manifest, folder, inside, is_sent=is_sent)
+
+    def _take(self, artifact: RunArtifact) -> None:
+        self.manifest.artifacts.append(artifact.entry("input"))
+        if self._shows(artifact):
+            log_input(self.wandb, artifact)
+
+    def _leave(self, artifact: RunArtifact) -> None:
+        self.manifest.artifacts.append(artifact.entry("output"))
+        if self._shows(artifact):
+            log_output(self.wandb, artifact)
+
+    def _shows(self, artifact: RunArtifact) -> bool:
+        return artifact.type != "model" or self._tracking.checkpoints != "off"
+
+    def _tell_facts(self) -> None:
+        """Puts into W&B's config who this run is, as far as it is known by now."""
+        facts = _facts(self.manifest, self._spec)
+        self.wandb.config.update(facts, allow_val_change=True)  # type: ignore[no-untyped-call]
 
     def _close(self, status: str, error: str | None) -> None:
         self.manifest.status = status
         self.manifest.error = error
         self.manifest.finished = now()
         self.manifest.write(self.folder)
-        for name, value in self.manifest.metrics.items():
-            self.wandb.summary[name] = value
-        self.wandb.summary["dropped"] = dict(self.manifest.dropped)
+        self._tell_facts()
+        self.wandb.summary.update(_summary(self.manifest))
         self.wandb.finish(exit_code=0 if status == "finished" else 1)
 
 
@@ -152,7 +225,7 @@ def open_run(spec: RunSpec, tracking: Tracking) -> Iterator[Run]:
         manifest.status, manifest.error, manifest.finished = "failed", _one_line(error), now()
         manifest.write(spec.folder)
         raise
-    run = Run(spec, manifest, wandb_run)
+    run = Run(spec, manifest, wandb_run, tracking)
     try:
         yield run
     except BaseException as error:
@@ -185,17 +258,35 @@ def _start_wandb(spec: RunSpec, tracking: Tracking, manifest: Manifest) -> Wandb
         group=spec.sweep_id or spec.experiment,
         tags=_tags(spec.arm),
     )
-    config = {
-        **spec.config,
-        "stage": spec.stage,
-        "arm": spec.arm,
-        "teacher": spec.teacher,
-        "seed": spec.seed,
-        "git": manifest.git,
-    }
+    config = {**spec.config, **_facts(manifest, spec), "git": manifest.git}
     run = open_wandb(tracking, run_id=manifest.id, folder=spec.folder, config=config, labels=labels)
     manifest.wandb = {"id": run.id, "url": None if run.offline else run.url}
     return run
+
+
+def _facts(manifest: Manifest, spec: RunSpec) -> dict[str, Any]:
+    """Who a run is, for W&B's config: all under ``understudy``, the most asked for at the top."""
+    facts = {name: getattr(manifest, name) for name in _FACTS}
+    shown = {name: facts[name] for name in _SHOWN_FACTS}
+    return {"understudy": {**facts, "experiment": spec.experiment}, **shown}
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    """A run's record as flat values for W&B; a null metric has its reason under ``reasons``."""
+    groups = {name: getattr(manifest, name) for name in _SUMMARY_GROUPS}
+    flat = {
+        f"{name}/{key}": value for name, group in groups.items() for key, value in group.items()
+    }
+    started, finished = (
+        datetime.fromisoformat(t or now()) for t in (manifest.started, manifest.finished)
+    )
+    return {
+        **manifest.metrics,
+        **flat,
+        "reasons": dict(manifest.reasons),
+        "status": manifest.status,
+        "seconds": round((finished - started).total_seconds(), 3),
+    }
 
 
 def _tags(arm: str) -> list[str]:

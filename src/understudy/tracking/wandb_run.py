@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _MODES = ("online", "offline", "disabled")
 _PROBE_SECONDS = 2.0
+AXES = ("step", "supervised_tokens")
+"""What every logged row carries to be drawn over; the first is the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def open_wandb(
     mode = tracking.resolved_mode()
     if os.environ.get("WANDB_MODE") == "":
         del os.environ["WANDB_MODE"]  # wandb refuses an empty one
-    return wandb.init(
+    run = wandb.init(
         project=tracking.project,
         entity=tracking.entity,
         mode=mode,  # type: ignore[arg-type]  # one of the three literals, checked above
@@ -86,9 +88,18 @@ def open_wandb(
         config=dict(config),
         reinit="create_new",
         settings=wandb.Settings(
-            silent=True, console="off", init_timeout=15, x_disable_stats=mode == "offline"
+            silent=True,
+            console="off",
+            init_timeout=15,
+            x_disable_stats=mode == "offline",
+            disable_git=not tracking.log_text,  # else a diff is sent, perhaps of data
         ),
     )
+    for axis in AXES:
+        run.define_metric(axis, hidden=True)
+    for metrics in ("train/*", "val/*"):
+        run.define_metric(metrics, step_metric=AXES[0])
+    return run
 
 
 @dataclass(frozen=True, slots=True)
