@@ -31,6 +31,7 @@ from understudy.tracking.run import Run
 _log = logging.getLogger(__name__)
 BASE = "base"
 _NUM_SAMPLES = 50
+_TEXT = ("instruction", "input", "output", "references")
 
 
 def record_predictions(
@@ -42,7 +43,9 @@ def record_predictions(
     if baselines:
         run.write_rows("baselines.jsonl", map(prediction_to_json, baselines))
     run.add_metrics(summary.metrics, summary.reasons)
-    run.log_table("eval/samples", [_sample(each) for each in islice(predictions, _NUM_SAMPLES)])
+    run.log_predictions()
+    samples = [_sample(each) for each in islice(predictions, _NUM_SAMPLES)]
+    run.log_table("eval/samples", samples, text=_TEXT)
     metrics = [
         {"metric": name, "value": value, "n": summary.counts[name]}
         for name, value in sorted(summary.metrics.items())
