@@ -14,6 +14,7 @@ from understudy.metrics.intervals import (
     holm,
     mean_intervals,
     paired_differences,
+    resampled_means,
     seed_spread,
 )
 
@@ -228,3 +229,16 @@ def test_seed_spread_leaves_out_the_undefined() -> None:
     assert seed_spread([1.0, 5.0, None, 3.0]) == SeedSpread(1.0, 5.0, 2.0, 3)
     assert seed_spread([2.0]) == SeedSpread(2.0, 2.0, None, 1)
     assert seed_spread([None]) == SeedSpread(None, None, None, 0)
+
+
+def test_resampled_means_are_those_that_intervals_are_percentiles_of() -> None:
+    scores = random_scores(30, 2)
+    means = resampled_means(scores, num_resamples=400)
+    assert means.shape == (2, 400)
+    low, high = np.percentile(means, [2.5, 97.5], axis=1)
+    intervals = mean_intervals(scores, num_resamples=400)
+    assert [one.low for one in intervals] == pytest.approx(low)
+    assert [one.high for one in intervals] == pytest.approx(high)
+    for unfit in (scores[:1], np.where(scores == scores[0, 0], np.nan, scores)):
+        with pytest.raises(ValueError, match="two items or more, all with finite scores"):
+            resampled_means(unfit)

@@ -169,9 +169,36 @@ def _percentile_bootstrap(
 ) -> tuple[Float[np.ndarray, " columns"], Float[np.ndarray, " columns"]]:
     """Both ends of each column's interval, counted from its lowest score: constants are exact."""
     origin = values.min(axis=0)
+    low, high, _ = _bootstrap(values - origin, num_resamples, seed)
+    return origin + low, origin + high
+
+
+def resampled_means(
+    values: Scores, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> Float[np.ndarray, "columns resamples"]:
+    """Column means over the resamples of :func:`mean_intervals`; every item has every score.
+
+    Raises:
+        ValueError: A score is not finite, or there are fewer than two items.
+    """
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError("resampled means need two items or more, all with finite scores")
+    origin = values.min(axis=0)
+    *_, means = _bootstrap(values - origin, num_resamples, seed)
+    return np.asarray(origin[:, None] + means)
+
+
+def _bootstrap(
+    values: Scores, num_resamples: int, seed: int
+) -> tuple[
+    Float[np.ndarray, " columns"],
+    Float[np.ndarray, " columns"],
+    Float[np.ndarray, "columns resamples"],
+]:
+    """Both ends of each column's interval, and the means that they are percentiles of."""
     result = bootstrap(
         (np.arange(len(values)),),
-        _mean_of_drawn(values - origin),
+        _mean_of_drawn(values),
         vectorized=True,
         n_resamples=num_resamples,
         batch=max(1, _BATCH_ELEMENTS // len(values)),
@@ -179,7 +206,10 @@ def _percentile_bootstrap(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return origin + result.confidence_interval.low, origin + result.confidence_interval.high
+    low, high, means = (
+        np.asarray(each) for each in (*result.confidence_interval, result.bootstrap_distribution)
+    )
+    return low, high, means
 
 
 def _mean_of_drawn(values: Scores) -> Callable[..., Float[np.ndarray, "columns resamples"]]:
