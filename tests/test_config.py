@@ -100,7 +100,12 @@ def _run_folder(folder: Path) -> None:
     (folder / "manifest.json").write_text("{}", encoding="utf-8")
     rouge = {"_target_": "understudy.eval.rouge.RougeScorer"}
     greedy = {"_target_": "understudy.models.generate.Decoding"}
-    evaluation = {"scorers": [rouge], "decodings": [greedy], "reference_loss": False}
+    evaluation = {
+        "scorers": [rouge],
+        "decodings": [greedy],
+        "reference_loss": False,
+        "parts": ["lang"],
+    }
     config = {"name": "earlier", "eval": evaluation}
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 

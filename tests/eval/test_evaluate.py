@@ -8,7 +8,8 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from understudy.encoding import Encoder
-from understudy.eval.evaluate import Evaluation
+from understudy.eval.evaluate import Evaluation, KnownLosses
+from understudy.eval.lengths import AnswerLength
 from understudy.eval.rouge import RougeScorer
 from understudy.eval.summary import summarise
 from understudy.models.generate import Decoding
@@ -37,10 +38,13 @@ def ask(
     encoder = Encoder(tiny_tokenizer, ALPACA_COMPACT, max_length=64)
 
     def evaluate(
-        evaluation: Evaluation, asked: Sequence[Question], seed: int = 0
+        evaluation: Evaluation,
+        asked: Sequence[Question],
+        seed: int = 0,
+        known_losses: KnownLosses | None = None,
     ) -> list[Prediction]:
         return evaluation.evaluate(
-            policy, tiny_tokenizer, encoder, asked, author="student", seed=seed
+            policy, encoder, asked, author="student", seed=seed, known_losses=known_losses
         )
 
     return evaluate
@@ -109,7 +113,6 @@ def test_progress_counts_each_answer(
     done: list[int] = []
     Evaluation([RougeScorer()], [GREEDY, SAMPLED], batch_tokens=40).evaluate(
         make_policy("llama", attention="sdpa"),
-        tiny_tokenizer,
         Encoder(tiny_tokenizer, ALPACA_COMPACT, max_length=64),
         questions(),
         author="student",
@@ -154,6 +157,50 @@ def test_greedy_rows_carry_the_loss_on_their_references(
     loss = summary.metrics["eval/loss"]
     assert loss == pytest.approx(sum(row.scores["eval/loss"] or 0 for row in rows[:4]) / 4)
     assert summary.metrics["eval/perplexity"] == pytest.approx(exp(loss or 0))
+
+
+def test_known_losses_are_taken_over_where_the_authors_are_the_same(
+    ask: Callable[..., list[Prediction]],
+) -> None:
+    """A question's loss is the mean over its references; what is known is not measured again."""
+    evaluation = Evaluation([RougeScorer()], [GREEDY], reference_loss=True)
+    first, second = questions()[:2]
+    known = {
+        first.prompt.id: {"gold": 1.25},
+        second.prompt.id: {"gold": 1.25, "another author": 2.0},
+    }
+    rows = ask(evaluation, [first, second], known_losses=known)
+    assert rows[0].scores["eval/loss"] == 1.25
+    assert rows[1].scores["eval/loss"] == ask(evaluation, [second])[0].scores["eval/loss"] != 1.25
+
+
+def test_scores_stand_under_the_parts_in_which_questions_differ() -> None:
+    """Two languages and two sets here; a run of one language has no such names."""
+    asked = [
+        Question(Instruction("a", "Say it.", lang="en", split="eighty"), {"gold": "it"}),
+        Question(Instruction("b", "说", lang="zh", split="eighty"), {"gold": "它"}),
+        Question(Instruction("c", "说吧", lang="zh", split="others"), {"gold": "它"}),
+    ]
+    answers = {"a": "it", "b": "它", "c": "不"}
+    evaluation = Evaluation([AnswerLength(), RougeScorer()], [GREEDY])
+    rows = evaluation.score_answers(asked, answers, "somebody")
+    metrics = summarise(rows).metrics
+    assert metrics["eval/rouge_l/lang:en"] == metrics["eval/rouge_l/set:eighty"] == 1
+    assert metrics["eval/rouge_l/lang:zh"] == 0.5
+    assert metrics["eval/rouge_l/set:others"] == 0
+    assert metrics["eval/answer_words/lang:zh"] == 1
+    one_language = evaluation.score_answers(asked[1:2], answers, "somebody")
+    assert not any(":" in name for name in one_language[0].scores)
+    by_language = replace(evaluation, parts=["lang"]).score_answers(asked, answers, "somebody")
+    assert not any("/set:" in row_name for row in by_language for row_name in row.scores)
+    assert evaluation.score_rows(rows) == rows
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"eval\.parts: 'colour' is unknown; choose among lang, set"
+    ):
+        Evaluation([RougeScorer()], [GREEDY], parts=["colour"])
 
 
 def test_a_loss_without_greedy_answers_is_refused() -> None:

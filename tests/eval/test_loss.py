@@ -57,13 +57,20 @@ def test_it_is_hugging_faces_loss_on_each_example_alone(
     own = make_policy(architecture, attention="sdpa").train(False)
     expected = []
     for each in QUESTIONS:
-        known = [text for text in each.references.values() if text]
-        losses = [loss_alone(own, encoder, each.prompt, text) for text in known]
-        expected.append(sum(losses) / len(losses))
+        expected.append(
+            {
+                author: loss_alone(own, encoder, each.prompt, text) if text else None
+                for author, text in each.references.items()
+            }
+        )
     policy = make_policy(architecture)
     found = reference_losses(policy, encoder, QUESTIONS, batch_tokens=batch_tokens)
-    assert found == pytest.approx(expected, abs=1e-5)
-    assert len(set(found)) == len(found)
+    assert [each.keys() for each in found] == [each.keys() for each in expected]
+    for losses, alone in zip(found, expected, strict=True):
+        assert losses == pytest.approx(alone, abs=1e-5)
+    assert found[3]["1"] is None
+    all_losses = [loss for each in found for loss in each.values() if loss]
+    assert len(set(all_losses)) == len(all_losses) == 6
 
 
 def test_the_model_comes_back_as_it_was_and_dropout_is_off(
@@ -90,7 +97,7 @@ def test_a_reference_that_is_blank_or_does_not_fit_has_no_loss(
     make_policy: MakePolicy, encoder: Encoder
 ) -> None:
     policy = make_policy("llama")
-    (known,) = reference_losses(policy, encoder, [question("Say it.", "Red.")])
+    known = reference_losses(policy, encoder, [question("Say it.", "Red.")])[0]["0"]
     asked = [
         question("Say it."),
         question("Say it.", " \n"),
@@ -100,9 +107,9 @@ def test_a_reference_that_is_blank_or_does_not_fit_has_no_loss(
     wide = replace(encoder, max_length=4096)  # the model itself has 64 positions
     for each in (encoder, wide):
         found = reference_losses(policy, each, asked)
-        assert found[:3] == [None, None, None]
-        assert found[3] == pytest.approx(known)
-        assert reference_losses(policy, each, asked[:3]) == [None, None, None]
+        assert found[:3] == [{}, {"0": None}, {"0": None}]
+        assert found[3] == {"0": pytest.approx(known), "1": None, "2": None}
+        assert reference_losses(policy, each, asked[:3]) == found[:3]
     assert reference_losses(policy, encoder, []) == []
 
 
@@ -110,4 +117,4 @@ def test_a_model_that_is_broken_has_no_loss(make_policy: MakePolicy, encoder: En
     policy = make_policy("llama")
     with torch.no_grad():
         next(policy.parameters()).fill_(nan)
-    assert reference_losses(policy, encoder, QUESTIONS[:1]) == [None]
+    assert reference_losses(policy, encoder, QUESTIONS[:1]) == [{"0": None}]

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from understudy.data.contamination import Match
 from understudy.data.files import AnswerFile
 from understudy.data.rows import require_choice
+from understudy.data.selection import Selection
+from understudy.data.shared import SharedRows, shared_rows
 from understudy.data.split import split_held_out, within_budget
 from understudy.data.tokens import TokenTable, token_table
 from understudy.encoding import Encoder
@@ -26,7 +29,6 @@ from understudy.records import (
     InputError,
     InputFile,
     Question,
-    SourceRows,
     instruction_id,
 )
 
@@ -49,6 +51,7 @@ class PreparedArm:
         inputs: The files that were read, the peers' too.
         prompts_sha256: Hash of the training instructions in their order, before a token budget
             cut them: equal in arms that may be compared.
+        matches: Instructions of the source that are, or nearly are, questions that will be asked.
     """
 
     teacher: str
@@ -60,6 +63,7 @@ class PreparedArm:
     truncated: Counter[str]
     inputs: Sequence[InputFile]
     prompts_sha256: str
+    matches: Sequence[Match] = ()
 
     @property
     def num_supervised_tokens(self) -> int:
@@ -78,13 +82,13 @@ class PreparedArm:
 
 
 @dataclass(frozen=True)
-class _Common:
-    """What all sources share: rows by id for each source, and the split of the shared ids."""
+class _Parted:
+    """The shared ids that may train and that are held out, and what was found among all of them."""
 
-    reads: Sequence[SourceRows]
-    rows: Sequence[Mapping[str, Completion]]
     train_ids: Sequence[str]
     val_ids: Sequence[str]
+    matches: Sequence[Match]
+    num_contaminated: int
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class DataArm:
         num_supervised_tokens: The token budget; null is what the smallest arm has, so it needs
             peers.
         min_common_fraction: Share of the largest source that must be in every source.
+        selection: What is left out of training although every arm has it.
         cache_dir: Folder for token tables; null keeps them in memory.
 
     Raises:
@@ -125,6 +130,7 @@ class DataArm:
     budget: str = "examples"
     num_supervised_tokens: int | None = None
     min_common_fraction: float = 0.5
+    selection: Selection = field(default_factory=Selection)
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
@@ -162,13 +168,14 @@ class DataArm:
         Raises:
             InputError: A source is wrong, or the sources have too little in common.
         """
-        common = self._common
-        for each in common.train_ids:
-            prompt = common.rows[0][each].prompt
+        train_ids = self._parted.train_ids
+        for each in train_ids:
+            prompt = self._shared.rows[0][each].prompt
             yield template.render(prompt.instruction, prompt.input)
         names = [source.teacher for source in self._sources]
-        for _, rows in sorted(zip(names, common.rows, strict=True), key=lambda pair: pair[0]):
-            yield from (rows[each].output for each in common.train_ids)
+        by_name = sorted(zip(names, self._shared.rows, strict=True), key=lambda pair: pair[0])
+        for _, rows in by_name:
+            yield from (rows[each].output for each in train_ids)
 
     def prepare(self, encoder: Encoder) -> PreparedArm:
         """Reads, splits and encodes; a second run with a ``cache_dir`` finds its tokens there.
@@ -177,30 +184,32 @@ class DataArm:
             InputError: A source is wrong, the sources have too little in common, too few rows fit
                 the window, or more is asked for than there is.
         """
-        common = self._common
+        shared, parted = self._shared, self._parted
         folder = None if self.cache_dir is None else Path(self.cache_dir).expanduser()
-        tables = [token_table(read.rows, encoder, cache_dir=folder) for read in common.reads]
+        tables = [token_table(read.rows, encoder, cache_dir=folder) for read in shared.reads]
         kept = set.intersection(*(set(table.ids) for table in tables))
-        fitting = [each for each in common.train_ids if each in kept]
-        pool = self._pool(fitting)
+        fitting = [each for each in parted.train_ids if each in kept]
+        selected, unselected = self.selection.chosen(fitting, shared.rows)
+        pool = self._pool(selected)
         chosen = self._within_budget(pool, [table.select(pool) for table in tables])
-        val_ids = [each for each in common.val_ids if each in kept]
+        val_ids = [each for each in parted.val_ids if each in kept]
         own = tables[0].columns
-        dropped = self._left_out(own.dropped, kept)
-        dropped["beyond_num_examples"] = len(fitting) - len(pool)
+        dropped = self._left_out(own.dropped, kept) + unselected
+        dropped["beyond_num_examples"] = len(selected) - len(pool)
         dropped["beyond_token_budget"] = len(pool) - len(chosen)
         return PreparedArm(
             teacher=self.source.teacher,
             train=tables[0].select(chosen),
             val=tables[0].select(val_ids),
-            held_out=[common.rows[0][each] for each in val_ids],
+            held_out=[shared.rows[0][each] for each in val_ids],
             references=self._references(val_ids),
             dropped=+dropped,
             truncated=Counter(
                 own.truncated[each] for each in (*chosen, *val_ids) if each in own.truncated
             ),
-            inputs=[file for read in common.reads for file in read.inputs],
-            prompts_sha256=_prompts_sha256([common.rows[0][each] for each in pool]),
+            inputs=[file for read in shared.reads for file in read.inputs],
+            prompts_sha256=_prompts_sha256([shared.rows[0][each] for each in pool]),
+            matches=parted.matches,
         )
 
     @cached_property
@@ -218,36 +227,31 @@ class DataArm:
         return sources
 
     @cached_property
-    def _common(self) -> _Common:
-        reads = [source.read() for source in self._sources]
-        rows = [_by_id(read.rows) for read in reads]
-        ids = [each for each in rows[0] if all(each in other for other in rows[1:])]
-        self._check_common(len(ids), [len(each) for each in rows])
+    def _shared(self) -> SharedRows:
+        return shared_rows(self._sources, min_common_fraction=self.min_common_fraction)
+
+    @cached_property
+    def _parted(self) -> _Parted:
+        rows, all_ids = self._shared.rows[0], self._shared.ids
+        decontamination = self.selection.decontamination
+        matches = decontamination.matches([rows[each].prompt for each in all_ids])
+        found = {match.id for match in matches} if decontamination.mode == "drop" else set()
+        ids = [each for each in all_ids if each not in found]
+        if not ids:
+            raise InputError(
+                f"all {len(all_ids):,} instructions are questions that will be asked; train on "
+                "others, or type data.decontaminate=warn"
+            )
         group_of = {
-            each: each if self.split_by == "row" else rows[0][each].prompt.instruction
-            for each in ids
+            each: each if self.split_by == "row" else rows[each].prompt.instruction for each in ids
         }
         wanted = min(self.num_val, max(1, int(self.max_val_fraction * len(ids))))
-        num_held_out = wanted if self.max_val_fraction else 0
         train_ids, val_ids = split_held_out(
-            group_of, num_held_out=num_held_out, seed=self.split_seed
+            group_of,
+            num_held_out=wanted if self.max_val_fraction else 0,
+            seed=self.split_seed,
         )
-        return _Common(reads, rows, train_ids, val_ids)
-
-    def _check_common(self, num_common: int, sizes: Sequence[int]) -> None:
-        names = [source.teacher for source in self._sources]
-        counts = ", ".join(f"{n}: {size:,}" for n, size in zip(names, sizes, strict=True))
-        if num_common < 2:
-            raise InputError(
-                f"{num_common} valid instructions in every arm ({counts}); an arm needs one to "
-                "train on and one to hold out"
-            )
-        if num_common < self.min_common_fraction * max(sizes):
-            raise InputError(
-                f"only {num_common:,} instructions are in every arm ({counts}); compare answers to "
-                "the same instructions, or accept it with data.min_common_fraction="
-                f"{int(100 * num_common / max(sizes)) / 100}"
-            )
+        return _Parted(train_ids, val_ids, matches, len(found))
 
     def _pool(self, fitting: Sequence[str]) -> Sequence[str]:
         """The training ids that every arm draws on, in the order that all arms share."""
@@ -285,19 +289,21 @@ class DataArm:
 
     def _left_out(self, too_long: Mapping[str, str], kept: set[str]) -> Counter[str]:
         """Why rows of this arm's source are not in ``kept``."""
-        common = self._common
-        dropped = Counter(common.reads[0].dropped)
-        shared = (*common.train_ids, *common.val_ids)
-        dropped["not_in_every_arm"] += len(common.rows[0]) - len(shared)
+        shared, parted = self._shared, self._parted
+        dropped = Counter(shared.reads[0].dropped)
+        dropped["contaminated"] += parted.num_contaminated
+        dropped["not_in_every_arm"] += len(shared.rows[0]) - len(shared.ids)
         dropped.update(
-            too_long.get(each, "not_in_every_arm") for each in shared if each not in kept
+            too_long.get(each, "not_in_every_arm")
+            for each in (*parted.train_ids, *parted.val_ids)
+            if each not in kept
         )
         return dropped
 
     def _references(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         return {
             source.teacher: {each: rows[each].output for each in ids}
-            for source, rows in zip(self._sources, self._common.rows, strict=True)
+            for source, rows in zip(self._sources, self._shared.rows, strict=True)
         }
 
 
@@ -308,13 +314,7 @@ def _is_same(one: CompletionSource, other: CompletionSource) -> bool:
     return one == other
 
 
-def _by_id(rows: Sequence[Completion]) -> dict[str, Completion]:
-    by_id = {row.prompt.id: row for row in rows}
-    if len(by_id) != len(rows):
-        raise InputError(f"{rows[0].author}: {len(rows) - len(by_id)} rows repeat an id")
-    return by_id
-
-
 def _prompts_sha256(rows: Sequence[Completion]) -> str:
-    ids = (instruction_id(row.prompt.instruction, row.prompt.input) for row in rows)
+    prompts = (row.prompt for row in rows)
+    ids = (instruction_id(each.instruction, each.input, each.history) for each in prompts)
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()

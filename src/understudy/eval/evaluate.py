@@ -7,19 +7,24 @@ scorers, so their rows can be compared item by item.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from understudy.encoding import Encoder
 from understudy.eval.loss import reference_losses
+from understudy.eval.parts import parts_of, require_parts
 from understudy.eval.summary import GREEDY, LOSS, score_predictions
 from understudy.models.generate import Decoding, generate
 from understudy.records import InputError, Prediction, Question, Scorer
 
 Progress = Callable[[int], object]
 """A progress bar's ``update``."""
+
+KnownLosses = Mapping[str, Mapping[str, float | None]]
+"""Losses by question id and author."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,13 @@ class Evaluation:
         batch_tokens: Tokens of prompts and answers that are decoded at once.
         num_questions: How many questions of a set are asked, all when null. Which ones depends on
             their ids alone, so all arms are asked the same.
+        reference_loss: Whether each question's references are scored by the model's loss on them.
+        parts: By what a score is also reported apart where a run's questions differ in it: ``lang``
+            is the language, ``set`` the question set.
 
     Raises:
         InputError: There is no scorer, two decodings share a name, one is named ``greedy`` and
-            samples, or a number is not positive.
+            samples, a number is not positive, or a part is unknown.
     """
 
     scorers: Sequence[Scorer]
@@ -43,9 +51,11 @@ class Evaluation:
     batch_tokens: int = 16_384
     num_questions: int | None = None
     reference_loss: bool = False
+    parts: Sequence[str] = ("lang", "set")
 
     def __post_init__(self) -> None:
         """Refuses what could not be told apart, or asks nothing."""
+        require_parts(self.parts)
         names = [decoding.name for decoding in self.decodings]
         if len(set(names)) < len(names):
             raise InputError(f"two decodings share a name ({', '.join(names)}); name each once")
@@ -83,27 +93,28 @@ class Evaluation:
     def evaluate(
         self,
         policy: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
         encoder: Encoder,
         questions: Sequence[Question],
         *,
         author: str,
         seed: int,
         progress: Progress | None = None,
+        known_losses: KnownLosses | None = None,
     ) -> list[Prediction]:
         """Scored answers of ``policy``: all questions under the first decoding, then the next.
 
         ``seed`` decides sampled answers, and nothing else is random. ``progress`` is called with
         the number of answers since the last call; each question has one for each decoding.
+        ``known_losses`` are of :meth:`losses` of the same policy and are not computed again.
         """
         asked = self.asked(questions)
-        losses = self._losses(policy, encoder, asked)
+        losses = self._reference_losses(policy, encoder, asked, known_losses or {})
         prompts = encoder.prompt_ids([question.prompt for question in asked])
         predictions = []
         for decoding in self.decodings:
             answers = generate(
                 policy,
-                tokenizer,
+                encoder.tokenizer,
                 prompts,
                 decoding=decoding,
                 batch_tokens=self.batch_tokens,
@@ -117,6 +128,16 @@ class Evaluation:
             ]
         return self.score_rows(predictions)
 
+    def losses(
+        self, policy: PreTrainedModel, encoder: Encoder, questions: Sequence[Question]
+    ) -> dict[str, dict[str, float | None]]:
+        """The policy's loss on each author's answer, by question id and author."""
+        found = reference_losses(policy, encoder, questions, batch_tokens=self.batch_tokens)
+        return {
+            question.prompt.id: by_author
+            for question, by_author in zip(questions, found, strict=True)
+        }
+
     def score_answers(
         self, questions: Sequence[Question], answers: Mapping[str, str], author: str
     ) -> list[Prediction]:
@@ -125,19 +146,21 @@ class Evaluation:
         A question without an answer has no row. The rows count as greedy: whatever decoding made
         them, they are all there is.
         """
+        asked = self.asked(questions)
         predictions = [
             Prediction(question, author, answers[question.prompt.id])
-            for question in self.asked(questions)
+            for question in asked
             if question.prompt.id in answers
         ]
-        return score_predictions(predictions, self.scorers)
+        return score_predictions(predictions, self.scorers, parts_of(asked, self.parts))
 
     def score_rows(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """The rows with the scores of this evaluation in place of their own.
 
         A loss stays where this evaluation has one: it is the model's, and no answer's.
         """
-        scored = score_predictions(predictions, self.scorers)
+        parts = parts_of([each.question for each in predictions], self.parts)
+        scored = score_predictions(predictions, self.scorers, parts)
         if not self.reference_loss:
             return scored
         return [
@@ -147,14 +170,26 @@ class Evaluation:
             for old, new in zip(predictions, scored, strict=True)
         ]
 
-    def _losses(
-        self, policy: PreTrainedModel, encoder: Encoder, asked: Sequence[Question]
+    def _reference_losses(
+        self,
+        policy: PreTrainedModel,
+        encoder: Encoder,
+        asked: Sequence[Question],
+        known: KnownLosses,
     ) -> list[dict[str, float | None]]:
-        """The scores that each question has from the model alone."""
+        """The score that each question has from the model alone: the mean over its references."""
         if not self.reference_loss:
             return [{}] * len(asked)
-        losses = reference_losses(policy, encoder, asked, batch_tokens=self.batch_tokens)
-        return [{LOSS: loss} for loss in losses]
+        new = [
+            each for each in asked if known.get(each.prompt.id, {}).keys() != each.references.keys()
+        ]
+        losses = {**known, **self.losses(policy, encoder, new)}
+        return [{LOSS: _mean_of_known(losses[each.prompt.id].values())} for each in asked]
+
+
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _rank(question: Question) -> bytes:

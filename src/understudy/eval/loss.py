@@ -1,6 +1,8 @@
-"""How likely a model finds the references: per-token loss after the prompt, for ``eval/loss``.
+"""How likely a model finds the references: per-token loss after the prompt.
 
-Peng et al. 2023 report no such number; it is what section 3.1 minimises, on answers held out. Rows
+Peng et al. 2023 report no such number; it is what section 3.1 minimises, on answers held out. Every
+student is scored on every teacher's answers: a student x teacher matrix, in which arms can be
+compared column by column, as their own validation losses cannot. Rows
 are encoded as in training, but a reference that would be cut has no loss: a part is no measure of
 the whole. Training's own likelihood needs segment attention, so here are padded batches, which any
 causal model takes; padding is on the right, where no real token sees it.
@@ -12,7 +14,6 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import isfinite
-from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -34,12 +35,12 @@ def reference_losses(
     questions: Sequence[Question],
     *,
     batch_tokens: int = 16_384,
-) -> list[float | None]:
-    """The loss of each question: the mean over its references of NLL a token, in nats.
+) -> list[dict[str, float | None]]:
+    """For each question, each author's answer's loss: the mean NLL a token, in nats.
 
     The end token counts. A reference that is blank, does not fit the window and the model's
-    positions, or has no finite loss, has none; a question without any loss has null. The policy
-    comes back in the mode and with the attention that it had.
+    positions, or has no finite loss, has null. The policy comes back in the mode and with the
+    attention that it had.
 
     Args:
         policy: The model.
@@ -48,20 +49,20 @@ def reference_losses(
         batch_tokens: Tokens of a batch, padding included; less where the vocabulary is large.
     """
     completions: list[Completion] = []
-    asked_by: list[int] = []
+    places: list[tuple[int, str]] = []
     for index, question in enumerate(questions):
         for author, reference in question.references.items():
             if reference.strip():
                 prompt = replace(question.prompt, id=str(len(completions)))
                 completions.append(Completion(prompt, reference, author))
-                asked_by.append(index)
-    losses: list[list[float]] = [[] for _ in questions]
+                places.append((index, author))
+    losses: list[dict[str, float | None]] = [dict.fromkeys(each.references) for each in questions]
     rows = _encoded(policy, encoder, completions)
     if rows is not None:
         for name, loss in zip(rows.ids, _row_losses(policy, rows, batch_tokens), strict=True):
-            if isfinite(loss):
-                losses[asked_by[int(name)]].append(loss)
-    return [fmean(known) if known else None for known in losses]
+            index, author = places[int(name)]
+            losses[index][author] = loss if isfinite(loss) else None
+    return losses
 
 
 def _encoded(
@@ -112,19 +113,17 @@ def _batch_losses(policy: PreTrainedModel, rows: EncodedRows, batch: Sequence[in
     tokens = [torch.from_numpy(rows.row(index).astype("int64")) for index in batch]
     input_ids = pad_sequence(tokens, batch_first=True)
     lengths = torch.tensor([len(each) for each in tokens])
-    num_prompt = torch.from_numpy(rows.num_prompt[list(batch)].astype("int64"))
-    places = torch.arange(input_ids.shape[1])
-    attention_mask = (places < lengths[:, None]).long()
+    masks = [torch.from_numpy(rows.mask(index).copy()) for index in batch]
+    attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
     # Logits at t predict token t + 1.
-    is_used = (places >= num_prompt[:, None] - 1) & (places < lengths[:, None] - 1)
-    owners, positions = is_used.nonzero(as_tuple=True)
+    owners, positions = pad_sequence(masks, batch_first=True)[:, 1:].nonzero(as_tuple=True)
     labels = input_ids[owners, positions + 1]
     first = int(positions.min())
     device = policy.device
     logits = _logits(policy, input_ids.to(device), attention_mask.to(device), first=first)
     nll = _nll(logits, owners.to(device), (positions - first).to(device), labels.to(device))
     sums = torch.zeros(len(batch), dtype=torch.float64).index_add_(0, owners, nll.double().cpu())
-    means: list[float] = (sums / (lengths - num_prompt)).tolist()
+    means: list[float] = (sums / torch.bincount(owners, minlength=len(batch))).tolist()
     return means
 
 

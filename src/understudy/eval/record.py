@@ -10,13 +10,15 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, TypeVar
 
-from understudy.eval.summary import Summary, summarise
+from understudy.eval.evaluate import KnownLosses
+from understudy.eval.summary import LOSS, Summary, summarise
 from understudy.records import (
     Prediction,
     Question,
@@ -28,8 +30,11 @@ from understudy.records import (
 )
 from understudy.tracking.run import Run
 
+Row = TypeVar("Row")
+
 _log = logging.getLogger(__name__)
-BASE = "base"
+STUDENT, BASE = "student", "base"
+LOSSES = "losses.jsonl"
 _NUM_SAMPLES = 50
 _TEXT = ("instruction", "input", "output", "references")
 
@@ -54,6 +59,37 @@ def record_predictions(
     return summary
 
 
+def record_losses(run: Run, losses: Mapping[str, KnownLosses], teachers: Sequence[str]) -> None:
+    """Writes ``losses.jsonl``: each author's loss on each teacher's answers to held-out rows.
+
+    The student's means are the run's ``eval/loss/TEACHER``.
+
+    Args:
+        run: The run.
+        losses: By the author whose losses they are, of them the student.
+        teachers: The teachers, whose metrics are null where there is no loss to take.
+    """
+    rows = [
+        {"id": key, "author": author, "scores": {f"{LOSS}/{who}": x for who, x in known.items()}}
+        for author, by_id in losses.items()
+        for key, known in by_id.items()
+    ]
+    run.write_rows(LOSSES, rows)
+    for teacher in teachers:
+        name = f"{LOSS}/{teacher}"
+        found = [known[teacher] for known in losses[STUDENT].values() if teacher in known]
+        values = [value for value in found if value is not None]
+        reason = "no held-out answer that fits the window whole" if found else "no rows held out"
+        reasons = (
+            {}
+            if len(values) == len(found) > 0
+            else {
+                name: f"undefined for {len(found) - len(values):,} of {len(found):,} rows: {reason}"
+            }
+        )
+        run.add_metrics({name: fmean(values) if values else None}, reasons)
+
+
 def questions_sha256(questions: Sequence[Question]) -> str:
     """Hash of all questions with their references, in order."""
     digest = hashlib.sha256()
@@ -70,35 +106,69 @@ def cached_answers(
     *,
     num_rows: int,
 ) -> list[Prediction]:
-    """The rows kept in ``folder`` under ``key``, else those of ``answer``, which are kept.
+    """The predictions kept in ``folder`` under ``key``, else those of ``answer``, which are kept.
 
     ``key`` is all that the answers depend on. A file that cannot be read back as ``num_rows`` rows
     is made anew, with a warning.
     """
+    return _cached(
+        _path(folder / "answers", key),
+        lambda: list(answer()),
+        num_rows,
+        to_json=prediction_to_json,
+        from_json=prediction_from_json,
+    )
+
+
+def cached_losses(
+    folder: Path,
+    key: Mapping[str, Any],
+    measure: Callable[[], KnownLosses],
+    *,
+    num_rows: int,
+) -> KnownLosses:
+    """The losses kept in ``folder`` under ``key``, else those of ``measure``, which are kept."""
+    rows = _cached(
+        _path(folder / "losses", key),
+        lambda: list(measure().items()),
+        num_rows,
+        to_json=lambda row: {"id": row[0], "losses": dict(row[1])},
+        from_json=lambda row: (row["id"], row["losses"]),
+    )
+    return dict(rows)
+
+
+def _path(folder: Path, key: Mapping[str, Any]) -> Path:
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    path = folder / "answers" / f"{name}.jsonl"
+    return folder / f"{name}.jsonl"
+
+
+def _cached(
+    path: Path,
+    make: Callable[[], list[Row]],
+    num_rows: int,
+    *,
+    to_json: Callable[[Row], Mapping[str, Any]],
+    from_json: Callable[[Mapping[str, Any]], Row],
+) -> list[Row]:
     if path.exists():
         try:
-            return _kept(path, num_rows)
+            kept = [from_json(row) for row in read_jsonl(path)]
+            if len(kept) == num_rows:
+                return kept
+            _log.warning("%s is damaged (%d rows); it is made anew", path, len(kept))
         except (ValueError, KeyError, TypeError) as error:
-            _log.warning("%s is damaged (%r); its answers are made anew", path, error)
-    predictions = list(answer())
-    _keep(path, predictions)
-    return predictions
+            _log.warning("%s is damaged (%r); it is made anew", path, error)
+    rows = make()
+    _keep(path, map(to_json, rows))
+    return rows
 
 
-def _kept(path: Path, num_rows: int) -> list[Prediction]:
-    predictions = [prediction_from_json(row) for row in read_jsonl(path)]
-    if len(predictions) != num_rows:
-        raise ValueError(f"{len(predictions)} rows instead of {num_rows}")
-    return predictions
-
-
-def _keep(path: Path, predictions: Sequence[Prediction]) -> None:
+def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes the rows so that the file is there as a whole or not at all."""
     partial = path.with_suffix(f".{os.getpid()}")
     try:
-        write_jsonl(partial, map(prediction_to_json, predictions))
+        write_jsonl(partial, rows)
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
         partial.replace(path)

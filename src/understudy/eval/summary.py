@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from math import exp, fsum, log
 
+from understudy.eval.parts import no_parts, with_parts
 from understudy.eval.rouge import why_no_rouge
 from understudy.metrics.rouge import LENGTH_BUCKETS
 from understudy.records import Prediction, Question, Scorer
@@ -37,12 +38,15 @@ class Summary:
 
 
 def score_predictions(
-    predictions: Sequence[Prediction], scorers: Sequence[Scorer]
+    predictions: Sequence[Prediction],
+    scorers: Sequence[Scorer],
+    parts: Callable[[Question], Sequence[str]] = no_parts,
 ) -> list[Prediction]:
     """The predictions with all scorers' scores in place of their own, in order.
 
-    This is the one place where a decoding enters a metric's name: every name gets ``@DECODING``
-    behind it unless the prediction was decoded greedily.
+    ``parts`` names the parts of the questions that one belongs to; a score over all questions then
+    stands under ``NAME/PART`` too. This is the one place where a decoding enters a metric's name:
+    every name gets ``@DECODING`` behind it unless the prediction was decoded greedily.
 
     Raises:
         ValueError: Two scorers write the same name.
@@ -50,6 +54,7 @@ def score_predictions(
     scored = []
     for prediction in predictions:
         scores = _scores(prediction.question, prediction.output, scorers)
+        scores = with_parts(scores, parts(prediction.question))
         suffix = "" if prediction.decoding == GREEDY else f"@{prediction.decoding}"
         named = {f"{name}{suffix}": score for name, score in scores.items()}
         scored.append(replace(prediction, scores=named))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.eval.evaluate import Evaluation
-from understudy.eval.record import questions_sha256, record_predictions
+from understudy.eval.record import STUDENT, questions_sha256, record_predictions
 from understudy.models.checkpoint import Checkpoint
-from understudy.models.folders import read_template, require_template
-from understudy.models.source import ModelSource
+from understudy.models.folders import require_template
 from understudy.records import Question, QuestionSource, question_to_json
+from understudy.stages.prepare import encoding_of
 from understudy.stages.printing import answering, print_facts, print_result
 from understudy.tracking.manifest import read_manifest, run_folder_of
 
@@ -56,13 +55,12 @@ def run(
         run.inherit(read_manifest(parent))
     with run.timed("evaluation"):
         policy = model.load(tokenizer, seed=run.manifest.seed)
-        with answering("student", evaluation.num_answers(asked)) as progress:
+        with answering(STUDENT, evaluation.num_answers(asked)) as progress:
             predictions = evaluation.evaluate(
                 policy,
-                tokenizer,
                 encoder,
                 asked,
-                author="student",
+                author=STUDENT,
                 seed=run.manifest.seed,
                 progress=progress,
             )
@@ -96,13 +94,6 @@ def evaluation_facts(evaluation: Evaluation, asked: Sequence[Question]) -> dict[
         "new tokens": f"at most {most:,}",
         "API calls": "0",
     }
-
-
-def encoding_of(encoding: Encoding, model: ModelSource) -> Encoding:
-    """The encoding with the checkpoint's own template where none was chosen."""
-    if encoding.template is not None or not isinstance(model, Checkpoint):
-        return encoding
-    return replace(encoding, template=read_template(Path(model.path).expanduser()))
 
 
 def decodings_in_words(evaluation: Evaluation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from understudy.data.contamination import Match
 from understudy.eval.summary import Summary, summarise
 from understudy.records import Prediction
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from understudy.tracking.run import Run
 
 _log = logging.getLogger(__name__)
+_MAX_NAMED = 3
 _HEADLINES = ("eval/lab_accuracy", "eval/rouge_l")
 
 
@@ -35,6 +38,23 @@ def print_facts(title: str, facts: Mapping[str, str]) -> None:
 def in_words(counts: Mapping[str, int]) -> str:
     """Counters as text: "3 empty_output, 1 overlength", or "none"."""
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "none"
+
+
+def contamination_in_words(matches: Sequence[Match], mode: str) -> str:
+    """How many instructions are questions that will be asked, of which set, and which, by name."""
+    if mode == "off":
+        return "not looked for"
+    if not matches:
+        return "none"
+    counts = Counter(f"{match.kind} {match.set}" for match in matches)
+    first = ", ".join(match.question_id for match in matches[:_MAX_NAMED])
+    more = ", ..." if len(matches) > _MAX_NAMED else ""
+    done = "left out of every arm" if mode == "drop" else "trained on all the same"
+    hint = "" if mode == "drop" else "; data.decontaminate=drop leaves them out"
+    return (
+        f"{len(matches):,} instructions are questions that will be asked "
+        f"({in_words(counts)}: {first}{more}), {done}{hint}"
+    )
 
 
 def gibibytes(num_bytes: float) -> str:

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
-from understudy.data.arm import DataArm, PreparedArm
-from understudy.encoding import Encoder, Encoding, tokenizer_sha256
-from understudy.eval.evaluate import Evaluation
+from understudy.data.arm import DataArm
+from understudy.encoding import Encoding, tokenizer_sha256
+from understudy.eval.evaluate import Evaluation, KnownLosses
 from understudy.eval.record import (
     BASE,
-    cached_answers,
+    STUDENT,
     questions_sha256,
+    record_losses,
     record_predictions,
-    without_author,
 )
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.folders import save_checkpoint
 from understudy.models.memory import num_parameters, training_memory
 from understudy.models.source import ModelSource
-from understudy.records import Prediction, Question, QuestionSource, question_to_json
-from understudy.stages.evaluate import decodings_in_words, encoding_of, evaluation_facts
+from understudy.records import Prediction, QuestionSource, question_to_json
+from understudy.stages.baselines import Base, teacher_answers
+from understudy.stages.evaluate import decodings_in_words, evaluation_facts
+from understudy.stages.prepare import Work, prepare
 from understudy.stages.printing import (
     answering,
+    contamination_in_words,
     gibibytes,
     in_words,
     print_facts,
@@ -44,22 +47,12 @@ from understudy.train.recipe import FitResult, Recipe, fit
 from understudy.train.sft import CHUNK_LOGITS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from understudy.tracking.run import Run
 
 _log = logging.getLogger(__name__)
 _VAL_METRICS = ("val/loss", "val/loss_best", "val/perplexity")
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What is trained on and asked, ready."""
-
-    tokenizer: PreTrainedTokenizerBase
-    encoder: Encoder
-    arm: PreparedArm
-    questions: Sequence[Question]
 
 
 def run(
@@ -72,23 +65,33 @@ def run(
     recipe: Recipe,
     evaluation: Evaluation,
 ) -> None:
-    """Trains the student and records its answers beside the base's and the teacher's."""
+    """Trains the student and records its answers and losses beside the base's and the teacher's."""
     model.check()
     recipe.check()
     with run.timed("data"):
-        work = _prepare(arm, model, encoding, questions, evaluation)
-    _record_setting(run, work, model, evaluation)
+        work = prepare(arm, model, encoding, questions, evaluation)
+    _record_setting(run, work, model, recipe, evaluation)
+    _record_rows(run, work, arm)
     run.add_inputs([*work.arm.inputs, *questions.inputs()])
     with run.timed("baselines"):
-        baselines = [
-            *_base_answers(run, work, model, evaluation, cache_dir=arm.cache_dir),
-            *_teacher_answers(work, arm, evaluation),
-        ]
+        base = Base(
+            model,
+            work,
+            evaluation,
+            comparable=run.manifest.comparable,
+            seed=run.seed,
+            cache_dir=arm.cache_dir,
+        )
+        losses = {BASE: base.losses()}
+        baselines = [*base.answers(losses[BASE]), *teacher_answers(work, arm, evaluation)]
+        del base  # and its weights
     with run.timed("training"):
         student, fitted = _train(run, work, model, recipe)
     _record_training(run, work, recipe, fitted, budget=arm.budget)
     with run.timed("evaluation"):
-        predictions = _answers(run, work, student, evaluation, author="student")
+        losses[STUDENT] = evaluation.losses(student, work.encoder, work.held_out)
+        predictions = _answers(run, work, student, evaluation, losses[STUDENT])
+    record_losses(run, losses, sorted(work.arm.references))
     summary = record_predictions(run, predictions, baselines)
     print_result(run, summary, baselines)
 
@@ -106,7 +109,7 @@ def plan(
     """Prints steps, tokens, memory and evaluation calls of the run, and trains nothing."""
     model.check()
     recipe.check()
-    work = _prepare(arm, model, encoding, questions, evaluation)
+    work = prepare(arm, model, encoding, questions, evaluation)
     num_rows = len(work.arm.train)
     num_steps = recipe.num_steps(num_rows)
     epochs = num_steps / recipe.batching.steps_per_epoch(num_rows)
@@ -115,6 +118,9 @@ def plan(
         {
             "training rows": f"{num_rows:,}",
             "left out": in_words(work.arm.dropped),
+            "contaminated": contamination_in_words(
+                work.arm.matches, arm.selection.decontamination.mode
+            ),
             f"cut to {work.encoder.max_length} tokens": in_words(work.arm.truncated),
             "optimizer steps": f"{num_steps:,} of {recipe.batch_size} rows ({epochs:.2f} epochs)",
             "supervised tokens": f"{work.arm.num_supervised_tokens:,} an epoch, "
@@ -126,7 +132,7 @@ def plan(
     )
 
 
-def _peak_memory(work: _Work, model: ModelSource, recipe: Recipe) -> int:
+def _peak_memory(work: Work, model: ModelSource, recipe: Recipe) -> int:
     """Bytes at the worst moment of training, from the longest rows that a step may draw."""
     step_tokens = recipe.batch_size * int(work.arm.train.lengths.mean())
     tokens = max(min(step_tokens, recipe.micro_batch_tokens), int(work.arm.train.lengths.max()))
@@ -142,26 +148,13 @@ def _peak_memory(work: _Work, model: ModelSource, recipe: Recipe) -> int:
     return memory.peak if torch.cuda.is_available() else memory.peak_on_cpu
 
 
-def _prepare(
-    arm: DataArm,
-    model: ModelSource,
-    encoding: Encoding,
-    questions: QuestionSource,
-    evaluation: Evaluation,
-) -> _Work:
-    encoding = encoding_of(encoding, model)
-    corpus = arm.corpus(encoding.template) if encoding.template else iter(())
-    tokenizer = model.tokenizer(corpus)
-    encoder = encoding.encoder(tokenizer)
-    prepared = arm.prepare(encoder)
-    asked = evaluation.asked(questions.questions(prepared.held_out_questions()))
-    return _Work(tokenizer, encoder, prepared, asked)
-
-
-def _record_setting(run: Run, work: _Work, model: ModelSource, evaluation: Evaluation) -> None:
-    """What must be equal between arms, and the rows that were left out."""
+def _record_setting(
+    run: Run, work: Work, model: ModelSource, recipe: Recipe, evaluation: Evaluation
+) -> None:
+    """What must be equal between arms."""
     run.manifest.teacher = work.arm.teacher
     run.manifest.base_model = model.name
+    run.manifest.num_parameters = num_parameters(model.model_config(work.tokenizer))
     run.manifest.comparable |= {
         "prompts": work.arm.prompts_sha256,
         "template": work.encoder.template.sha256,
@@ -169,11 +162,20 @@ def _record_setting(run: Run, work: _Work, model: ModelSource, evaluation: Evalu
         "tokenizer": tokenizer_sha256(work.tokenizer),
         "questions": questions_sha256(work.questions),
         "decoding": decodings_in_words(evaluation),
+        "recipe": recipe.in_words,
     }
     if isinstance(model, Checkpoint) and (parent := run_folder_of(model.path)):
         run.manifest.parents.append(read_manifest(parent)["id"])
+
+
+def _record_rows(run: Run, work: Work, arm: DataArm) -> None:
+    """The questions that will be asked, and the rows that were left out, cut or contaminated."""
     run.add_dropped(work.arm.dropped)
     run.manifest.truncated = dict(work.arm.truncated)
+    matches = work.arm.matches
+    kinds = Counter(match.kind for match in matches)
+    mode = arm.selection.decontamination.mode
+    run.manifest.contamination = {"mode": mode, "exact": kinds["exact"], "near": kinds["near"]}
     _log.info(
         "%s: %d rows to train on, left out: %s; cut to %d tokens: %s",
         work.arm.teacher,
@@ -182,57 +184,29 @@ def _record_setting(run: Run, work: _Work, model: ModelSource, evaluation: Evalu
         work.encoder.max_length,
         in_words(work.arm.truncated),
     )
+    if matches:
+        run.write_rows("contamination.jsonl", map(asdict, matches))
+        _log.warning("%s", contamination_in_words(matches, mode))
     run.write_rows("questions.jsonl", map(question_to_json, work.questions))
 
 
-def _base_answers(
-    run: Run, work: _Work, model: ModelSource, evaluation: Evaluation, *, cache_dir: str | None
-) -> list[Prediction]:
-    """The untuned base's answers, asked once for all arms that share base, seed and questions."""
-
-    def answer() -> list[Prediction]:
-        base = model.load(work.tokenizer, seed=run.seed)
-        return _answers(run, work, base, evaluation, author=BASE)
-
-    names = ("base_model", "tokenizer", "template", "questions", "decoding")
-    key = {name: run.manifest.comparable[name] for name in names}
-    key |= {
-        "seed": str(run.seed),
-        "dtype": model.dtype,
-        "encoder": work.encoder.sha256,
-        "reference_loss": str(evaluation.reference_loss),
-    }
-    if cache_dir is None:
-        return evaluation.score_rows(answer())
-    num_rows = evaluation.num_answers(work.questions)
-    answers = cached_answers(Path(cache_dir), key, answer, num_rows=num_rows)
-    return evaluation.score_rows(answers)
-
-
 def _answers(
-    run: Run, work: _Work, policy: PreTrainedModel, evaluation: Evaluation, *, author: str
+    run: Run, work: Work, policy: PreTrainedModel, evaluation: Evaluation, losses: KnownLosses
 ) -> list[Prediction]:
-    with answering(author, evaluation.num_answers(work.questions)) as progress:
+    with answering(STUDENT, evaluation.num_answers(work.questions)) as progress:
         return evaluation.evaluate(
             policy,
-            work.tokenizer,
             work.encoder,
             work.questions,
-            author=author,
+            author=STUDENT,
             seed=run.seed,
             progress=progress,
+            known_losses=losses,
         )
 
 
-def _teacher_answers(work: _Work, arm: DataArm, evaluation: Evaluation) -> list[Prediction]:
-    """The teacher's own answers to the questions, never scored against themselves."""
-    questions = without_author(work.questions, work.arm.teacher)
-    answers = arm.source.answers([question.prompt for question in questions])
-    return evaluation.score_answers(questions, answers, f"teacher {work.arm.teacher}")
-
-
 def _train(
-    run: Run, work: _Work, model: ModelSource, recipe: Recipe
+    run: Run, work: Work, model: ModelSource, recipe: Recipe
 ) -> tuple[PreTrainedModel, FitResult]:
     """The student as its last checkpoint holds it, and how training went.
 
@@ -268,7 +242,7 @@ def _train(
 
 
 def _record_training(
-    run: Run, work: _Work, recipe: Recipe, fitted: FitResult, *, budget: str
+    run: Run, work: Work, recipe: Recipe, fitted: FitResult, *, budget: str
 ) -> None:
     run.add_metrics(
         {

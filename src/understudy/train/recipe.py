@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,19 @@ class Recipe:
                 f"gradient_clip_norm={self.gradient_clip_norm} would stop all learning; use 1.0, "
                 "or inf not to clip"
             )
+
+    @property
+    def in_words(self) -> str:
+        """All that decides what a step does to the weights, for people and for the guard."""
+        name, settings = "custom", ""
+        if isinstance(self.optimizer, partial):
+            name = self.optimizer.func.__name__
+            given = sorted(self.optimizer.keywords.items())
+            settings = ", ".join(f"{key} {value}" for key, value in given if key != "fused")
+        return (
+            f"{name} ({settings}); {self.schedule.in_words}; {self.batch_size} examples a step; "
+            f"clip {self.gradient_clip_norm:g}; {self.precision}"
+        )
 
     @property
     def batching(self) -> Batching:

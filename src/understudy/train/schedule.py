@@ -44,6 +44,13 @@ class Schedule:
         if self.warmup_steps is not None and self.warmup_steps < 0:
             raise InputError(f"warmup_steps must not be negative, got {self.warmup_steps}")
 
+    @property
+    def in_words(self) -> str:
+        """Kind and warm-up, for people and for the guard."""
+        if self.warmup_steps is not None:
+            return f"{self.kind}, warm-up {self.warmup_steps} steps"
+        return f"{self.kind}, warm-up {self.warmup_ratio:g} of the steps"
+
     def num_warmup_steps(self, total_steps: int) -> int:
         """W. A ratio is clamped to ``total_steps - 1``, so that short runs still learn.
 

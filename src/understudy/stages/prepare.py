@@ -1,0 +1,63 @@
+"""What a training stage needs before its first step: tokenizer, encoder, arm and questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.data.arm import DataArm, PreparedArm
+from understudy.encoding import Encoder, Encoding
+from understudy.eval.evaluate import Evaluation
+from understudy.models.checkpoint import Checkpoint
+from understudy.models.folders import read_template
+from understudy.models.source import ModelSource
+from understudy.records import Question, QuestionSource
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is trained on and asked, ready.
+
+    ``held_out`` are the arm's held-out instructions with every teacher's answers, ``questions``
+    what is asked in the end; they may be the same.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    encoder: Encoder
+    arm: PreparedArm
+    held_out: Sequence[Question]
+    questions: Sequence[Question]
+
+
+def prepare(
+    arm: DataArm,
+    model: ModelSource,
+    encoding: Encoding,
+    questions: QuestionSource,
+    evaluation: Evaluation,
+) -> Work:
+    """Reads and encodes the arm, and the questions that it will be asked."""
+    encoder, prepared = encoded(arm, model, encoding)
+    held_out = prepared.held_out_questions()
+    asked = evaluation.asked(questions.questions(held_out))
+    return Work(encoder.tokenizer, encoder, prepared, held_out, asked)
+
+
+def encoded(arm: DataArm, model: ModelSource, encoding: Encoding) -> tuple[Encoder, PreparedArm]:
+    """The encoder, with a tokenizer trained on the arms' texts where one is, and the arm."""
+    encoding = encoding_of(encoding, model)
+    corpus = arm.corpus(encoding.template) if encoding.template else iter(())
+    encoder = encoding.encoder(model.tokenizer(corpus))
+    return encoder, arm.prepare(encoder)
+
+
+def encoding_of(encoding: Encoding, model: ModelSource) -> Encoding:
+    """The encoding with the checkpoint's own template where none was chosen."""
+    if encoding.template is not None or not isinstance(model, Checkpoint):
+        return encoding
+    return replace(encoding, template=read_template(Path(model.path).expanduser()))
