@@ -123,6 +123,19 @@ def test_an_unknown_choice_is_refused_before_anything_is_read(
         AnswerFile("nowhere.json", **options)
 
 
+def test_each_element_of_a_nested_list_can_be_a_row(tmp_path: Path) -> None:
+    instances = [{"input": "x", "output": "y"}, {"input": "z", "output": "w"}, {"output": ""}]
+    rows = [{"instruction": "Say a", "id": 1, "instances": instances}]
+    found = answers(tmp_path, rows, expand="instances", empty_output="drop").read()
+    assert [(row.prompt.instruction, row.prompt.input, row.output) for row in found.rows] == [
+        ("Say a", "x", "y"),
+        ("Say a", "z", "w"),
+    ]
+    assert (found.dropped, found.inputs[0].rows) == (Counter(empty_output=1), 3)
+    with pytest.raises(InputError, match=r"gpt4\.json row 1 instances\[2\] field 'output': empty"):
+        answers(tmp_path, rows, expand="instances").read()
+
+
 def test_answers_are_found_by_content_and_named_by_the_askers_ids(tmp_path: Path) -> None:
     source = answers(tmp_path, [GOOD, {**GOOD, "input": "x", "output": "y"}])
     asked = [Instruction("q1", "Say a", "x"), Instruction("q2", "Say a"), Instruction("q3", "?")]
@@ -145,6 +158,12 @@ def test_siblings_with_one_stem_are_named_by_their_folders_too() -> None:
     assert [peer.teacher for peer in others] == ["gpt35/alpaca", "strong"]
 
 
+def test_siblings_that_are_sources_are_taken_as_they_are() -> None:
+    source = AnswerFile("a/gpt4.json")
+    other = AnswerFile("a/gpt35.json", teacher="x", lang="zh")
+    assert siblings(source, [other, "weak.json"]) == [other, AnswerFile("weak.json")]
+
+
 def test_siblings_of_what_is_no_file_are_refused() -> None:
     class Lab:
         teacher = "strong"
@@ -155,7 +174,9 @@ def test_siblings_of_what_is_no_file_are_refused() -> None:
         def answers(self, prompts: object) -> dict[str, str]:
             return {}
 
+    lab = Lab()
     assert siblings(Lab(), None) == []
+    assert siblings(Lab(), [lab]) == [lab]
     with pytest.raises(InputError, match="strong answers from no file"):
         siblings(Lab(), ["a.json"])
 

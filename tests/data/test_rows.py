@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.rows import read_rows
+from understudy.data.rows import RowFile, content_sha256, read_rows
 from understudy.records import InputError
 
 ROWS = [{"instruction": "解释 a", "input": "", "output": "b\u2028c"}, {"instruction": "d", "n": 1}]
@@ -127,3 +127,64 @@ def test_a_parquet_file_damaged_anywhere_is_rows_or_one_line(tmp_path: Path) -> 
         path = tmp_path / "bad.parquet"
         path.write_bytes(damaged)
         assert "\n" not in complaint(path)
+
+
+def nested(*elements: Any) -> RowFile:  # noqa: ANN401 - any
+    return RowFile("core", "", [{"instruction": "Say a", "instances": list(elements)}])
+
+
+def test_each_object_of_a_list_becomes_a_row_with_the_others_fields() -> None:
+    file = nested({"input": "x", "output": "y"}, {"input": "z", "output": "w"}).expanded(
+        "instances"
+    )
+    assert file.rows == [
+        {"instruction": "Say a", "input": "x", "output": "y"},
+        {"instruction": "Say a", "input": "z", "output": "w"},
+    ]
+    assert (file.input_file.path, file.input_file.rows) == ("core", 2)
+    assert str(file.error(2, "wrong", field="input")) == (
+        "core row 1 instances[1] field 'input': wrong"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (nested(7), r"core row 1 field 'instances\[0\]': is a number, not an object"),
+        (nested(), "core: every 'instances' is empty"),
+        (RowFile("core", "", [{"instances": "x"}]), "'instances': a text, not a list of objects"),
+        (RowFile("core", "", [{"a": 1}]), "core row 1 field 'instances': missing, not a list"),
+    ],
+)
+def test_what_cannot_be_expanded_is_one_line(file: RowFile, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        file.expanded("instances")
+
+
+NAMES = {"instruction": "instruction", "input": "input", "expand": "instances"}
+
+
+def test_rows_that_say_the_same_have_one_hash() -> None:
+    plain = [{"instruction": "解释 a", "instances": [{"output": "b"}]}]
+    stored = [{"text": "t", "instruction": "解释 a", "input": "", "instances": [{"output": "b"}]}]
+    table = [{"instruction": "解释 a", "input": None, "instances": [{"output": "b", "c": None}]}]
+    hashes = {content_sha256(rows, NAMES) for rows in (plain, stored, table)}
+    assert len(hashes) == 1
+    renamed = [{"prompt": "解释 a", "instances": [{"output": "b"}]}]
+    assert content_sha256(renamed, {**NAMES, "instruction": "prompt"}) in hashes
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [{"instruction": "a", "input": "b"}, {"instruction": "c"}],
+        [{"instruction": "c", "input": "b"}],
+        [{"instruction": "a"}],
+        [{"instruction": "b", "input": "a"}],
+        [{"instruction": "a\ud800", "input": "b"}],
+    ],
+)
+def test_rows_that_say_something_else_have_another_hash(other: list[dict[str, str]]) -> None:
+    assert content_sha256(other, NAMES) != content_sha256(
+        [{"instruction": "a", "input": "b"}], NAMES
+    )

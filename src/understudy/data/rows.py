@@ -1,7 +1,8 @@
 """Files of rows (JSON lists, JSONL, Parquet) and their text fields, checked where they enter.
 
 Whatever is wrong with a file ends in one :class:`InputError` line that names file, row and field.
-Rows count from 1; in JSONL a row's number is its line.
+Rows count from 1; in JSONL a row's number is its line. Rows of a data set that is no single file
+go through the same checks, under the data set's name.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _TYPE_NAMES = {
     "bool": "true or false",
     "int": "a number",
     "float": "a number",
+    "str": "a text",
     "list": "a list",
     "dict": "an object",
     "bytes": "bytes",
@@ -35,11 +37,15 @@ _TYPE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """The objects of a file, with what a manifest says about it."""
+    """The objects of a file, with what a manifest says about it.
+
+    ``places`` says where the rows stand when they are not the file's own rows in their order.
+    """
 
     path: str
     sha256: str
     rows: Sequence[Mapping[str, Any]]
+    places: Sequence[str] | None = None
 
     @property
     def input_file(self) -> InputFile:
@@ -55,6 +61,14 @@ class RowFile:
         value = self.rows[number - 1].get(name)
         if not isinstance(value, str):
             raise self._no_text(number, name)
+        return self.checked(value, number, name, max_chars=max_chars)
+
+    def checked(self, value: str, number: int, name: str, *, max_chars: int) -> str:
+        """A text that stands in field ``name`` of row ``number``, normalised to NFC.
+
+        Raises:
+            InputError: It is longer than ``max_chars``, or not valid Unicode.
+        """
         if len(value) > max_chars:
             raise self.error(
                 number,
@@ -78,7 +92,32 @@ class RowFile:
     def error(self, number: int, problem: str, *, field: str | None = None) -> InputError:
         """The one-line error for row ``number`` (from 1)."""
         named = "" if field is None else f" field {field!r}"
-        return InputError(f"{self.path} row {number}{named}: {problem}")
+        place = number if self.places is None else self.places[number - 1]
+        return InputError(f"{self.path} row {place}{named}: {problem}")
+
+    def expanded(self, name: str) -> RowFile:
+        """A row for each object in the list ``name`` of each row, with the row's other fields.
+
+        Raises:
+            InputError: A row has no such list, or something in it is no object.
+        """
+        rows: list[Mapping[str, Any]] = []
+        places = []
+        for number, row in enumerate(self.rows, start=1):
+            elements = row.get(name)
+            if not isinstance(elements, list):
+                found = kind_of(elements) if name in row else "missing"
+                raise self.error(number, f"{found}, not a list of objects to expand", field=name)
+            shared = {key: value for key, value in row.items() if key != name}
+            for index, element in enumerate(elements):
+                if not isinstance(element, dict):
+                    problem = f"is {kind_of(element)}, not an object"
+                    raise self.error(number, problem, field=f"{name}[{index}]")
+                rows.append({**shared, **element})
+                places.append(f"{number} {name}[{index}]")
+        if not rows:
+            raise InputError(f"{self.path}: every {name!r} is empty; there is no row to expand")
+        return RowFile(self.path, self.sha256, rows, places)
 
     def _no_text(self, number: int, name: str) -> InputError:
         row = self.rows[number - 1]
@@ -91,6 +130,26 @@ class RowFile:
             "data.fields, as in data.fields.output=answer",
             field=name,
         )
+
+
+def content_sha256(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> str:
+    """Hash of what the rows say in the fields that are read, wherever and however they are stored.
+
+    ``names`` gives the rows' own names by ours. A field that is absent, null or empty is the same.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        said = {ours: row.get(theirs) for ours, theirs in names.items()}
+        text = json.dumps(_without_nothing(said), ensure_ascii=False, sort_keys=True, default=str)
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
+def _without_nothing(value: object) -> object:
+    """A JSON value without the fields that say nothing, which a table's columns must spell out."""
+    if isinstance(value, dict):
+        return {k: _without_nothing(v) for k, v in value.items() if v is not None and v != ""}
+    return [_without_nothing(each) for each in value] if isinstance(value, list) else value
 
 
 def kind_of(value: object) -> str:
