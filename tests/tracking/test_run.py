@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tracking.offline import read_offline
 from understudy.records import InputFile
 from understudy.tracking.manifest import read_manifest
 from understudy.tracking.run import RunSpec, open_run
 from understudy.tracking.wandb_run import Tracking
 
+Spec = Callable[..., RunSpec]
 FIXED_KEYS = {
     "id", "stage", "name", "arm", "teacher", "base_model", "parents", "sweep_id", "overrides",
     "status", "seed", "config_sha256", "git", "inputs", "outputs", "dropped", "metrics", "wandb",
-    "started", "finished", "versions",
+    "started", "finished", "versions", "artifacts",
 }  # fmt: skip
 
 
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> Tracking:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    return Tracking()
-
-
-def _spec(folder: Path, **changes: object) -> RunSpec:
-    values: dict[str, object] = {
-        "stage": "sft",
-        "name": "demo",
-        "arm": "data=lab_weak",
-        "seed": 3,
-        "folder": folder,
-        "config": {"optimizer": {"lr": 0.5}},
-        "overrides": ["data=lab_weak", "seed=3"],
-        "teacher": "weak",
-    }
-    return RunSpec(**{**values, **changes})  # type: ignore[arg-type]  # values are of the fields' types
-
-
 def test_the_manifest_is_on_disk_as_running_before_anything_happens(
-    tmp_path: Path, offline: Tracking
+    tmp_path: Path, offline: Tracking, spec: Spec
 ) -> None:
-    with open_run(_spec(tmp_path), offline):
+    with open_run(spec(tmp_path), offline):
         manifest = read_manifest(tmp_path)
     assert manifest["status"] == "running"
     assert manifest["finished"] is None
@@ -53,9 +34,9 @@ def test_the_manifest_is_on_disk_as_running_before_anything_happens(
 
 
 def test_a_finished_run_records_what_it_read_dropped_measured_and_left(
-    tmp_path: Path, offline: Tracking
+    tmp_path: Path, offline: Tracking, spec: Spec
 ) -> None:
-    with open_run(_spec(tmp_path), offline) as run:
+    with open_run(spec(tmp_path), offline) as run:
         run.add_inputs([InputFile("a.json", "00", 2)])
         run.add_dropped({"empty_output": 1})
         run.add_dropped({"empty_output": 2, "overlength": 1})
@@ -76,9 +57,9 @@ def test_a_finished_run_records_what_it_read_dropped_measured_and_left(
 
 @pytest.mark.parametrize("error", [ValueError("bad\nthing"), KeyboardInterrupt()])
 def test_a_run_that_fails_says_so_and_lets_the_error_through(
-    tmp_path: Path, offline: Tracking, error: BaseException
+    tmp_path: Path, offline: Tracking, spec: Spec, error: BaseException
 ) -> None:
-    with pytest.raises(type(error)), open_run(_spec(tmp_path), offline):
+    with pytest.raises(type(error)), open_run(spec(tmp_path), offline):
         raise error
     manifest = read_manifest(tmp_path)
     assert manifest["status"] == "failed"
@@ -87,24 +68,26 @@ def test_a_run_that_fails_says_so_and_lets_the_error_through(
     assert manifest["finished"] is not None
 
 
-def test_runs_of_one_process_leave_nothing_to_each_other(tmp_path: Path, offline: Tracking) -> None:
+def test_runs_of_one_process_leave_nothing_to_each_other(
+    tmp_path: Path, offline: Tracking, spec: Spec
+) -> None:
     ids = []
     for index in range(2):
-        with open_run(_spec(tmp_path / str(index), seed=index), offline) as run:
+        with open_run(spec(tmp_path / str(index), seed=index), offline) as run:
             ids.append(run.wandb.id)
     assert ids[0] != ids[1]
     assert [read_manifest(tmp_path / name)["seed"] for name in "01"] == [0, 1]
 
 
 def test_a_child_inherits_arm_teacher_and_seed_and_names_its_parent(
-    tmp_path: Path, offline: Tracking
+    tmp_path: Path, offline: Tracking, spec: Spec
 ) -> None:
-    with open_run(_spec(tmp_path / "parent"), offline) as run:
+    with open_run(spec(tmp_path / "parent"), offline) as run:
         run.manifest.base_model = "tiny"
         run.manifest.comparable = {"template": "t", "questions": "old"}
         run.manifest.budget = {"kind": "steps", "steps": 4}
     parent = read_manifest(tmp_path / "parent")
-    child = _spec(tmp_path / "child", stage="evaluate", arm="stage=evaluate", seed=0, teacher=None)
+    child = spec(tmp_path / "child", stage="evaluate", arm="stage=evaluate", seed=0, teacher=None)
     with open_run(child, offline) as run:
         run.manifest.comparable["questions"] = "new"
         run.inherit(parent)
@@ -115,31 +98,84 @@ def test_a_child_inherits_arm_teacher_and_seed_and_names_its_parent(
     assert manifest["budget"] == {"kind": "steps", "steps": 4}
 
 
-def test_an_offline_run_reads_back_with_config_metrics_and_table(
-    tmp_path: Path, offline: Tracking
+def test_an_offline_run_reads_back_with_its_whole_record(
+    tmp_path: Path, offline: Tracking, spec: Spec
 ) -> None:
-    with open_run(_spec(tmp_path), offline) as run:
-        run.wandb.log({"train/loss": 0.5, "step": 1})
-        run.log_table("predictions", [{"prompt": "p", "output": "o"}])
-        run.add_metrics({"eval/rouge_l": 0.25})
-    folders = list((tmp_path / "wandb").glob("offline-run-*"))
-    assert len(folders) == 1
-    overview = _leet(next(folders[0].glob("*.wandb")))
-    assert overview["summary"]["eval/rouge_l"] == 0.25
-    assert overview["summary"]["train/loss"] == 0.5
-    assert overview["summary"]["predictions"]["nrows"] == 1
-    assert overview["config"]["optimizer"] == {"lr": 0.5}
-    found = {key: overview["config"][key] for key in ("arm", "teacher", "stage", "seed")}
-    assert found == {"arm": "data=lab_weak", "teacher": "weak", "stage": "sft", "seed": 3}
+    given = spec(tmp_path / "run", sweep_id="sweeps-1", experiment="quickstart")
+    with open_run(given, offline) as run:
+        run.manifest.base_model = "tiny"
+        run.manifest.parents.append("sft-00")
+        run.manifest.budget = {"kind": "examples", "examples": 4, "supervised_tokens": 40}
+        run.manifest.comparable["template"] = "t"
+        run.manifest.truncated = {"response": 2}
+        run.add_dropped({"empty_output": 1})
+        run.manifest.timings["training"] = 1.5
+        run.log_table("eval/metrics", [{"metric": "eval/rouge_l", "value": 0.25}])
+        run.add_metrics({"eval/rouge_l": 0.25, "val/loss": None}, {"val/loss": "no rows held out"})
+    back = read_offline(tmp_path / "run")
+    assert back.config["optimizer"] == {"lr": 0.5}
+    facts = {
+        "stage": "sft", "arm": "data=lab_weak", "teacher": "weak", "seed": 3, "base_model": "tiny",
+    }  # fmt: skip
+    assert {key: back.config[key] for key in facts} == facts
+    assert back.config["understudy"] == {
+        **facts,
+        "id": run.manifest.id,
+        "name": "demo",
+        "sweep_id": "sweeps-1",
+        "experiment": "quickstart",
+        "overrides": ["data=lab_weak", "seed=3"],
+        "parents": ["sft-00"],
+    }
+    expected = {
+        "eval/rouge_l": 0.25, "val/loss": None, "reasons": {"val/loss": "no rows held out"},
+        "budget/kind": "examples", "budget/supervised_tokens": 40, "dropped/empty_output": 1,
+        "truncated/response": 2, "timings/training": 1.5, "comparable/template": "t",
+        "comparable/judge": None, "status": "finished",
+    }  # fmt: skip
+    assert {key: back.summary[key] for key in expected} == expected
+    manifest = read_manifest(tmp_path / "run")
+    lasted = datetime.fromisoformat(manifest["finished"]) - datetime.fromisoformat(
+        manifest["started"]
+    )
+    assert back.summary["seconds"] == pytest.approx(lasted.total_seconds())
+    assert back.tables["eval/metrics"] == [{"metric": "eval/rouge_l", "value": 0.25}]
 
 
-def _leet(stored: Path) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(stored)],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    overview: dict[str, Any] = json.loads(done.stdout)
-    return overview
+def test_both_axes_are_declared_and_the_step_is_the_default(
+    tmp_path: Path, offline: Tracking, spec: Spec
+) -> None:
+    with open_run(spec(tmp_path), offline) as run:
+        run.wandb.log({"train/loss": 0.5, "step": 1, "supervised_tokens": 9})
+    back = read_offline(tmp_path)
+    assert back.axes == {
+        "step": None,
+        "supervised_tokens": None,
+        "train/*": "step",
+        "val/*": "step",
+    }
+    (row,) = back.history
+    assert (row["train/loss"], row["step"], row["supervised_tokens"]) == (0.5, 1, 9)
+
+
+def test_a_failed_run_says_so_to_w_and_b(tmp_path: Path, offline: Tracking, spec: Spec) -> None:
+    with pytest.raises(ValueError, match="bad"), open_run(spec(tmp_path), offline):
+        raise ValueError("bad")
+    assert read_offline(tmp_path).summary["status"] == "failed"
+
+
+def test_what_a_child_inherits_is_in_w_and_bs_config(
+    tmp_path: Path, offline: Tracking, spec: Spec
+) -> None:
+    with open_run(spec(tmp_path / "parent"), offline):
+        pass
+    parent = read_manifest(tmp_path / "parent")
+    child = spec(tmp_path / "child", stage="evaluate", arm="stage=evaluate", seed=0, teacher=None)
+    with open_run(child, offline) as run:
+        run.inherit(parent)
+    config = read_offline(tmp_path / "child").config
+    assert (config["arm"], config["teacher"], config["seed"]) == ("data=lab_weak", "weak", 3)
+    assert config["understudy"]["parents"] == [parent["id"]]
 
 
 def test_without_a_key_a_run_is_offline_and_the_environment_wins(
@@ -164,7 +200,7 @@ def test_a_key_without_a_server_is_offline_within_seconds(
     assert "does not answer" in caplog.text
 
 
-def test_a_manifest_is_strict_json(tmp_path: Path, offline: Tracking) -> None:
-    with pytest.raises(ValueError, match="JSON"), open_run(_spec(tmp_path), offline) as run:
+def test_a_manifest_is_strict_json(tmp_path: Path, offline: Tracking, spec: Spec) -> None:
+    with pytest.raises(ValueError, match="JSON"), open_run(spec(tmp_path), offline) as run:
         run.add_metrics({"eval/rouge_l": float("nan")})
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "running"
