@@ -1,7 +1,7 @@
 """Means, paired differences and baselines equal what the item scores say by hand."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -273,3 +273,82 @@ def test_refused_pairs_have_no_differences(tmp_path: Path, add_run: AddRun) -> N
 def test_the_matrix_has_a_row_for_each_question_of_any_column() -> None:
     matrix = score_matrix([{"b": 1.0, "a": 0.5}, {"c": 0.25}])
     np.testing.assert_array_equal(matrix, [[0.5, np.nan], [1.0, np.nan], [np.nan, 0.25]])
+
+
+def add_grid(folder: Path, add_run: AddRun, levels: Sequence[int], **changes: object) -> None:
+    """Runs of two teachers by several numbers of examples."""
+    for teacher in ("strong", "weak"):
+        for number in levels:
+            arm = f"data={teacher},data.num_examples={number}"
+            add_run(folder / f"{teacher}-{number}", arm=arm, teacher=teacher,
+                    comparable={"prompts": str(number)}, budget={"examples": number},
+                    **changes)  # fmt: skip
+
+
+def test_pairs_of_a_grid_that_differ_in_both_its_axes_are_counted_not_refused(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_grid(tmp_path, add_run, (100, 200, 400), num_questions=14)
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert found.refused == ()
+    assert len(found.not_asked) == 6
+    assert found.not_asked[0].reasons == ("budget", "teacher")
+    assert len({(one.arm, one.against) for one in found.differences}) == 9
+    assert found.notes == (
+        "6 pairs of arms differ in two things or more at once (of budget, teacher) and are not "
+        "compared.",
+    )
+
+
+def test_an_arm_that_alone_differs_in_two_things_is_refused(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_run(tmp_path / "0", arm="data=a", num_questions=14)
+    add_run(tmp_path / "1", arm="data=b", num_questions=14)
+    add_run(tmp_path / "2", arm="data=c,model=large", num_questions=14,
+            comparable={"base_model": "large"})  # fmt: skip
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert found.not_asked == ()
+    assert len(found.refused) == 2
+    (reason,) = found.refused[0].reasons
+    assert reason.startswith("base model and teacher differ at once")
+
+
+def test_a_fifth_arm_with_another_template_is_refused_by_name(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    for place in range(4):
+        add_run(tmp_path / str(place), arm=f"data.path=/d/{place}.json", num_questions=14)
+    add_run(tmp_path / "4", arm="data.path=/d/4.json,prompt=alpaca_lora", num_questions=14,
+            comparable={"template": "lora"})  # fmt: skip
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert len({(one.arm, one.against) for one in found.differences}) == 6
+    assert len(found.refused) == 4
+    for pair in found.refused:
+        assert "4.json alpaca_lora" in (pair.arm, pair.against)
+        assert pair.reasons[0].startswith("template: ")
+        assert "lora" in pair.reasons[0]
+
+
+def test_a_report_asks_what_its_sweep_asked(tmp_path: Path, add_run: AddRun) -> None:
+    add_run(tmp_path / "0", arm="data=a", num_questions=14)
+    add_run(tmp_path / "1", arm="data=b", num_questions=14, comparable={"prompts": "other"})
+    assert len(compare(load_runs(tmp_path), num_resamples=50).refused) == 1
+    (tmp_path / "sweep.json").write_text('{"jobs": [], "ask": ["prompts"]}', encoding="utf-8")
+    runs = load_runs(tmp_path)
+    assert compare(runs, num_resamples=50).refused == ()
+    assert len(compare(runs, ask=("budget",), num_resamples=50).refused) == 1
+
+
+def test_a_base_is_one_row_though_arms_measure_its_loss_on_other_answers(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    for teacher in "ab":
+        for seed in (1, 2):
+            add_run(tmp_path / f"{teacher}{seed}", arm=f"data={teacher}", seed=seed,
+                    num_questions=14, losses={teacher: 0.2})  # fmt: skip
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    (base,) = (row for row in found.baselines if row.entry.arm == "base")
+    assert base.entry.seeds == (1, 2)
+    assert {"eval/loss/a", "eval/loss/b", ACCURACY} <= base.metrics.keys()
+    assert base.metrics["eval/loss/a"].n == 39

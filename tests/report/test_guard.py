@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from understudy.records import InputError
-from understudy.report.guard import ASKABLE, asked_about, check_ask, unfair
+from understudy.report.axes import asked_about
+from understudy.report.guard import ASKABLE, check_ask, judge, unfair
 from understudy.report.runs import RunRecord, load_runs
 
 AddRun = Callable[..., Path]
@@ -124,6 +125,12 @@ def test_what_the_arms_vary_is_what_is_asked(refusals: Unfair) -> None:
         ("data=a,questions=file", {"questions"}),
         ("data=a,lab=full", {"prompts", "questions", "tokenizer", "base_model"}),
         ("data=a,lab.sizes.x=1", {"prompts", "questions", "tokenizer", "base_model"}),
+        ("data=a,data.train_lang=en", {"prompts", "examples"}),
+        ("data=a,data.max_length_ratio=1.5", {"prompts", "examples"}),
+        ("data=a,data.decontaminate=drop", {"prompts", "examples"}),
+        ("data=a,optimizer=scratch", {"recipe"}),
+        ("data=a,optimizer.lr=1e-4", {"recipe"}),
+        ("data=a,trainer.batch_size=64", {"recipe"}),
     ],
 )
 def test_override_keys_ask(arm: str, asked: set[str]) -> None:
@@ -181,3 +188,46 @@ def test_teacher_and_budget_at_once_tell_neither(refusals: Unfair) -> None:
 def test_one_thing_that_is_asked_about_may_differ(refusals: Unfair) -> None:
     arm = "data=lab_strong,experiment=quickstart,trainer.max_steps=60"
     assert refusals(arm=arm, budget={"examples": 3840, "steps": 60}) == []
+
+
+def test_another_recipe_is_refused_unless_it_is_the_question(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    recipes = {"a": "adamw 1e-3", "b": "adamw 1e-4"}
+    for name, recipe in recipes.items():
+        add_run(tmp_path / name, num_questions=1, arm=f"data={name}",
+                comparable={"recipe": recipe})  # fmt: skip
+    add_run(tmp_path / "old", num_questions=1, arm="data=c")
+    a, b, old = (load_runs(tmp_path / name).runs for name in ("a", "b", "old"))
+    assert unfair(a, b) == ["recipe: adamw 1e-3 against adamw 1e-4"]
+    assert unfair(a, b, ("recipe",)) == []
+    assert unfair(a, old) == []
+
+
+def test_fewer_examples_are_part_of_a_length_limit_but_fewer_steps_are_not(
+    refusals: Unfair,
+) -> None:
+    arm = "data=lab_strong,data.max_length_ratio=1.5,experiment=quickstart"
+    prompts = {"prompts": "matched"}
+    assert refusals(arm=arm, comparable=prompts, budget={"examples": 5000}) == []
+    (reason,) = refusals(arm=arm, comparable=prompts, budget={"kind": "steps"})
+    assert reason.startswith("budget: held equal in examples against steps")
+
+
+def test_a_grid_is_known_by_its_axes(tmp_path: Path, add_run: AddRun) -> None:
+    arms = {
+        "a": "data=a", "b": "data=b,data.train_lang=zh", "c": "data=c,prompt=other",
+    }  # fmt: skip
+    for name, arm in arms.items():
+        fields = {"prompts": name} if name == "b" else {"template": name}
+        fields = {} if name == "a" else fields
+        add_run(tmp_path / name, num_questions=1, arm=arm, comparable=fields)
+    a, b, c = (load_runs(tmp_path / name).runs for name in "abc")
+    verdict = judge(a, b)
+    assert verdict.reasons == ()
+    assert verdict.axes == {"teacher", "training language"}
+    assert verdict.is_of_a_grid
+    assert not judge(a, c).is_of_a_grid
+    reasons = unfair(a, c)
+    assert reasons[0] == "template: bbbbbbbbbbbb against c"
+    assert reasons[1].startswith("teacher and template differ at once")

@@ -30,6 +30,7 @@ from understudy.tracking.manifest import normalised_arm
         (["", "data=weak"], ["default", "weak"]),
         (["data=lab_strong"], ["lab_strong"]),
         (["data=j,data.path=/x/gpt4.json,model=s"], ["gpt4.json"]),
+        (["data.path=/x/a.json", "data.path=/x/b.json,prompt=lora"], ["a.json", "b.json lora"]),
         ([""], ["default"]),
         (["data.parts=[a,b],model=s", "data.parts=[a,c],model=s"], ["[a,b]", "[a,c]"]),
         (["x.lr=1,y.lr=1", "x.lr=1,y.lr=2", "x.lr=2,y.lr=1"],

@@ -28,7 +28,7 @@ from understudy.report.arms import (
     seed_differences,
     seed_means,
 )
-from understudy.report.guard import check_ask, unfair
+from understudy.report.guard import Verdict, check_ask, judge
 from understudy.report.labels import headline_metric
 from understudy.report.runs import FailedJob, RunRecord, RunSet
 
@@ -113,7 +113,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything a report says. ``arms`` are ranked by the headline metric, best first."""
+    """Everything a report says. ``arms`` are ranked by the headline metric, best first.
+
+    ``not_asked`` are pairs of a grid that differ in several of its axes, which stand in place of
+    the reasons: nobody asked about them, and nothing is wrong with them.
+    """
 
     arms: tuple[Row, ...]
     baselines: tuple[Row, ...]
@@ -123,17 +127,27 @@ class Comparison:
     superseded: tuple[RunRecord, ...] = ()
     headline: str | None = None
     metrics: tuple[str, ...] = field(default=())
+    not_asked: tuple[Refusal, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the comparison leaves out on purpose, a sentence each."""
+        notes = []
         stages = sorted({run.stage for row in self.arms for run in row.entry.runs})
-        if len(stages) < 2:
-            return ()
-        return (
-            f"Runs of the stages {' and '.join(stages)} are compared within their stage only: "
-            "a run and its own evaluation again are no ablation.",
-        )
+        if len(stages) > 1:
+            notes.append(
+                f"Runs of the stages {' and '.join(stages)} are compared within their stage only: "
+                "a run and its own evaluation again are no ablation."
+            )
+        if self.not_asked:
+            count = len(self.not_asked)
+            axes = sorted({axis for pair in self.not_asked for axis in pair.reasons})
+            pairs = "1 pair of arms differs" if count == 1 else f"{count:,} pairs of arms differ"
+            notes.append(
+                f"{pairs} in two things or more at once (of {', '.join(axes)}) and "
+                f"{'is' if count == 1 else 'are'} not compared."
+            )
+        return tuple(notes)
 
     def contrast(self, arm: str, against: str, metric: str) -> Contrast | None:
         """The difference of two arms in the order in which they were compared, if they were."""
@@ -149,11 +163,12 @@ def compare(
     """Groups runs by arm and compares every two arms that may be compared.
 
     ``ask`` names differences that are the question, among :data:`understudy.report.guard.ASKABLE`,
-    beyond those that the arms' own overrides ask.
+    beyond those that the arms' own overrides ask; without it, what the runs' sweeps asked.
 
     Raises:
         InputError: ``ask`` names something that is not compared.
     """
+    ask = ask or runs.ask
     check_ask(ask)
     arms, superseded = group_arms(runs.runs)
     baselines = group_baselines(arms)
@@ -161,12 +176,13 @@ def compare(
     of_items = sorted({metric for entry in (*arms, *baselines) for metric in entry.metrics})
     headline = headline_metric(of_items)
     ranked = sorted(rows[: len(arms)], key=lambda row: _rank(row, headline))
-    fair, refused = _fair_pairs([row.entry for row in ranked], ask)
+    fair, refused, not_asked = _fair_pairs([row.entry for row in ranked], ask)
     return Comparison(
         arms=tuple(ranked),
         baselines=tuple(rows[len(arms) :]),
         differences=tuple(_contrasts(fair, of_items, num_resamples)),
         refused=tuple(refused),
+        not_asked=tuple(not_asked),
         failed_jobs=name_failed(runs.failed_jobs, arms),
         superseded=tuple(superseded),
         headline=headline,
@@ -181,18 +197,39 @@ def _rank(row: Row, headline: str | None) -> tuple[bool, float, str]:
 
 def _fair_pairs(
     arms: Sequence[Entry], ask: Sequence[str]
-) -> tuple[list[tuple[Entry, Entry]], list[Refusal]]:
-    """Pairs of arms of one stage, and those among them that must not be compared."""
-    fair, refused = [], []
-    for arm, against in combinations(arms, 2):
-        if arm.runs[0].stage != against.runs[0].stage:
-            continue
-        reasons = unfair(arm.runs, against.runs, ask)
-        if reasons:
-            refused.append(Refusal(arm.name, against.name, tuple(reasons)))
+) -> tuple[list[tuple[Entry, Entry]], list[Refusal], list[Refusal]]:
+    """Pairs of arms of one stage: to compare, refused, and those of a grid that nobody asked for.
+
+    A pair that differs in several axes belongs to a grid when other pairs differ in each of these
+    axes alone. An arm that differs from all others in two things at once is refused.
+    """
+    judged = [
+        (arm, against, judge(arm.runs, against.runs, ask))
+        for arm, against in combinations(arms, 2)
+        if arm.runs[0].stage == against.runs[0].stage
+    ]
+    asked = _axes_asked_alone([verdict for *_, verdict in judged])
+    fair: list[tuple[Entry, Entry]] = []
+    refused, not_asked = [], []
+    for arm, against, verdict in judged:
+        if verdict.is_of_a_grid and verdict.axes <= asked:
+            not_asked.append(Refusal(arm.name, against.name, tuple(sorted(verdict.axes))))
+        elif verdict.reasons or verdict.is_confounded:
+            reasons = (*verdict.reasons, *(verdict.at_once if verdict.is_confounded else ()))
+            refused.append(Refusal(arm.name, against.name, reasons))
         else:
             fair.append((arm, against))
-    return fair, refused
+    return fair, refused, not_asked
+
+
+def _axes_asked_alone(verdicts: Sequence[Verdict]) -> set[str]:
+    """The axes in which some pair that is compared differs and in nothing else."""
+    return {
+        axis
+        for verdict in verdicts
+        if len(verdict.axes) == 1 and not verdict.reasons
+        for axis in verdict.axes
+    }
 
 
 def _summarised(entries: Sequence[Entry], num_resamples: int) -> list[Row]:

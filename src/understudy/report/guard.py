@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from understudy.records import InputError
+from understudy.report.axes import (
+    EXAMPLES,
+    GRID_AXES,
+    asked_about,
+    axes_between,
+    fields_of,
+)
 from understudy.report.manifests import LONGEST_ROW
-from understudy.report.names import shared_overrides, varying_keys
+from understudy.report.names import shared_overrides
 from understudy.report.runs import RunRecord
 
+RECIPE = "recipe"
 FIELDS: Mapping[str, str] = {
     "prompts": "prompts",
     "template": "template",
@@ -25,6 +34,7 @@ FIELDS: Mapping[str, str] = {
     "judge": "judge",
     "questions": "evaluation set",
     "decoding": "decoding",
+    RECIPE: "recipe",
 }
 """What a run's ``comparable`` records, and how a reader calls it."""
 
@@ -38,38 +48,31 @@ BUDGETS: Mapping[str, str] = {
 ASKABLE = (*FIELDS, "budget")
 _TOKENS_TOLERANCE = 0.02
 _WITHIN_AN_ARM = ("template", "judge", "questions", "decoding")
-_ASKED_BY_KEY: Mapping[str, tuple[str, ...]] = {
-    "model": ("base_model", "tokenizer"),
-    "tokenizer": ("tokenizer",),
-    "prompt": ("template",),
-    "judge": ("judge",),
-    "questions": ("questions",),
-    "lab": ("prompts", "questions", "tokenizer", "base_model"),
-    "budget": ("budget",),
-    "num_supervised_tokens": ("budget",),
-    "num_examples": ("budget", "prompts"),
-    "max_steps": ("budget",),
-    "max_epochs": ("budget",),
-    **dict.fromkeys(
-        ("eval", "decoding", "decodings", "max_new_tokens", "temperature", "top_p"), ("decoding",)
-    ),
-}
-_QUESTION_OF = {"tokenizer": "base_model", "prompts": "budget"}
-_TEACHER_KEYS = {"data", "data.path", "data.teacher"}
 _NOT_RECORDED = "not recorded"
 
 
-def asked_about(first: str, second: str) -> set[str]:
-    """The fields that two arms ask about, by every part of the keys in which they differ.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether two arms may be compared.
 
-    >>> sorted(asked_about("data=a,model=small", "data=a,model=large"))
-    ['base_model', 'tokenizer']
+    ``reasons`` are differences that nobody asked about, ``axes`` what the arms do ask about. Of
+    these, ``allowed`` may differ beside another because the user said so.
     """
-    asked: set[str] = set()
-    for key in varying_keys([first, second]):
-        for name in key.split("."):
-            asked.update(_ASKED_BY_KEY.get(name, ()))
-    return asked
+
+    reasons: tuple[str, ...]
+    axes: frozenset[str]
+    allowed: frozenset[str]
+    at_once: tuple[str, ...]
+
+    @property
+    def is_confounded(self) -> bool:
+        """True when more than one thing differs, so that a difference says nothing of either."""
+        return len(self.axes - self.allowed) > 1
+
+    @property
+    def is_of_a_grid(self) -> bool:
+        """True when the arms differ in several things that are commonly varied together."""
+        return not self.reasons and len(self.axes) > 1 and self.axes <= GRID_AXES
 
 
 def check_ask(ask: Sequence[str]) -> None:
@@ -86,52 +89,50 @@ def check_ask(ask: Sequence[str]) -> None:
 def unfair(
     first: Sequence[RunRecord], second: Sequence[RunRecord], ask: Sequence[str] = ()
 ) -> list[str]:
-    """Why two arms must not be compared, one reason for each difference; empty when it is fair.
+    """Why two arms must not be compared, one reason for each difference; empty when it is fair."""
+    verdict = judge(first, second, ask)
+    return [*verdict.reasons, *(verdict.at_once if verdict.is_confounded else ())]
+
+
+def judge(
+    first: Sequence[RunRecord], second: Sequence[RunRecord], ask: Sequence[str] = ()
+) -> Verdict:
+    """What two arms differ in: what nobody asked about, and what they ask.
 
     ``ask`` names differences that are the question, beyond those that the arms' overrides ask, and
     those of runs that took their arm over from a parent.
     """
-    own = (shared_overrides([run.own_overrides for run in runs]) for runs in (first, second))
-    asked = {*ask, *asked_about(first[0].arm, second[0].arm), *asked_about(*own)}
-    reasons = [
-        *_mixed(first),
-        *_mixed(second),
-        *(
-            reason
-            for field in FIELDS
-            if field not in asked
-            for reason in _differing(field, first, second)
-        ),
+    own, other = (shared_overrides([run.own_overrides for run in runs]) for runs in (first, second))
+    asked = {*ask, *asked_about(first[0].arm, second[0].arm), *asked_about(own, other)}
+    reasons = [*_mixed(first), *_mixed(second)]
+    for field in (*FIELDS, "budget"):
+        if field not in asked:
+            reasons += _differing(field, first, second)
+    if EXAMPLES in asked:
+        reasons = [text for text in reasons if text not in _differing(EXAMPLES, first, second)]
+
+    def differs(field: str) -> bool:
+        return bool(_differing(field, first, second))
+
+    axes = axes_between(first[0].arm, second[0].arm, differs)
+    axes |= axes_between(own, other, differs)
+    allowed = {axis for axis in axes if fields_of(axis) and _differing_in(axis, differs) <= {*ask}}
+    told = [
+        reason
+        for axis in sorted(axes - GRID_AXES)
+        for field in sorted(_differing_in(axis, differs))
+        for reason in _differing(field, first, second)
     ]
-    if "budget" not in asked:
-        reasons += _differing_budget(first, second)
-    reasons += _confounded(first, second, asked - set(ask))
-    return list(dict.fromkeys(reasons))
+    told.append(
+        f"{' and '.join(sorted(axes - allowed))} differ at once, so neither can be told; "
+        "compare arms that differ in one"
+    )
+    reasons = list(dict.fromkeys(reasons))
+    return Verdict(tuple(reasons), axes, frozenset(allowed), tuple(told))
 
 
-def _confounded(
-    first: Sequence[RunRecord], second: Sequence[RunRecord], asked: set[str]
-) -> list[str]:
-    """A reason when more than one thing that the overrides ask about differs between two arms.
-
-    In a sweep over teachers and budgets, two arms that differ in both say nothing of either.
-    """
-    keys = set(varying_keys([first[0].arm, second[0].arm]))
-    if "lab" in keys:
-        return []  # another world is other prompts, questions and words: one question
-    differing = {_QUESTION_OF.get(field, field) for field in asked if _differ(field, first, second)}
-    if keys & _TEACHER_KEYS:
-        differing.add("teacher")
-    if len(differing) < 2:
-        return []
-    names = " and ".join(sorted(differing))
-    return [f"{names} differ at once, so neither can be told; compare arms that differ in one"]
-
-
-def _differ(field: str, first: Sequence[RunRecord], second: Sequence[RunRecord]) -> bool:
-    if field == "budget":
-        return bool(_differing_budget(first, second))
-    return bool(_differing(field, first, second))
+def _differing_in(axis: str, differs: Callable[[str], bool]) -> set[str]:
+    return {field for field in fields_of(axis) - {EXAMPLES} if differs(field)}
 
 
 def agree(
@@ -170,12 +171,23 @@ def _mixed(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _differing(field: str, first: Sequence[RunRecord], second: Sequence[RunRecord]) -> list[str]:
+    if field == "budget":
+        return _differing_budget(first, second)
+    if field == EXAMPLES:
+        kinds = {run.budget.get("kind") for run in (*first, *second)}
+        return _differing_budget(first, second) if kinds == {EXAMPLES} else []
     one, other = by_seed(first, field), by_seed(second, field)
+    if field == RECIPE and not _are_known(one, other):
+        return []  # runs of an earlier version did not record it
     if _NOT_RECORDED in (*one.values(), *other.values()):
         return [f"{FIELDS[field]}: not recorded, so it cannot be shown to be the same"]
     if agree(one, other):
         return []
     return [f"{FIELDS[field]}: {_values(one, other)} against {_values(other, one)}"]
+
+
+def _are_known(one: Mapping[int, str], other: Mapping[int, str]) -> bool:
+    return not {_NOT_RECORDED, "none"} & {*one.values(), *other.values()}
 
 
 def _values(of: Mapping[int, str], against: Mapping[int, str]) -> str:

@@ -110,8 +110,8 @@ def override_suffixes(arms: Sequence[str]) -> list[str]:
 def display_names(arms: Sequence[str]) -> list[str]:
     """A short name for each of the distinct ``arms``, all of them different.
 
-    A choice of a config group shows its value, a single value its key too, unless it is the only
-    thing that varies and is no bare number. An arm without a varying override is "default".
+    A choice of a config group or of a file shows its value, a single value its key too, unless it
+    is the only thing that varies and is no bare number. An arm without a varying override is "default".
     """
     split = [split_overrides(arm) for arm in arms]
     keys = varying_keys(arms) if len(arms) > 1 else _telling_keys(split)
@@ -140,7 +140,7 @@ def _telling_keys(split: Sequence[dict[str, str]]) -> list[str]:
 
 def _part(key: str, value: str | None, *, alone: bool) -> str:
     text = value or "''"
-    is_choice = "." not in key
+    is_choice = "." not in key or key == "data.path"
     is_bare = _is_number(text) or text.lower() in ("true", "false", "null", "''")
     if is_choice and not is_bare:
         return text
