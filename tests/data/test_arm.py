@@ -15,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.data.arm import DataArm, PreparedArm
+from understudy.data.contamination import Decontamination
 from understudy.data.files import AnswerFile, siblings
+from understudy.data.questions import QuestionFile
+from understudy.data.selection import Selection
 from understudy.encoding import Encoder
 from understudy.prompts import ALPACA_COMPACT
 from understudy.records import (
@@ -318,3 +321,41 @@ def test_any_two_arms_agree_and_account_for_every_row(
     assert num_accounted(one) == one.inputs[0].rows
     assert num_accounted(other) == other.inputs[0].rows
     assert not set(one.train.ids) & set(one.val.ids)
+
+
+def test_a_selection_leaves_the_held_out_rows_and_the_tokenizers_texts_alone(
+    word_encoder: Encoder,
+) -> None:
+    """Equal length is asked of training rows; all arms of the sweep hold out the same."""
+    uneven = Answers("weak", {asked: " ".join(["weak"] * (1 + int(asked[0][4:]) % 2 * 4))
+                              for asked in STRONG.texts})  # fmt: skip
+    plain = DataArm(STRONG, [uneven], num_val=10)
+    matched = replace(plain, selection=Selection(max_length_ratio=1.25))
+    every, chosen = plain.prepare(word_encoder), matched.prepare(word_encoder)
+    assert chosen.val.ids == every.val.ids
+    assert list(matched.corpus(ALPACA_COMPACT)) == list(plain.corpus(ALPACA_COMPACT))
+    odd = [instruction_id(f"say {key}") for key in range(1, 100, 2)]
+    assert set(chosen.train.ids) == set(every.train.ids) & set(odd)
+    assert chosen.dropped["length_mismatch"] == 90 - len(chosen.train)
+    assert num_accounted(chosen) == 100
+    assert chosen.prompts_sha256 != every.prompts_sha256
+
+
+@pytest.mark.parametrize("mode", ["warn", "drop"])
+def test_questions_that_will_be_asked_are_named_and_leave_when_asked_to(
+    word_encoder: Encoder, tmp_path: Path, mode: str
+) -> None:
+    """Dropped from training and from the held-out rows alike, and counted."""
+    planted = [f"say {key}" for key in (3, 4, 5)]
+    file = tmp_path / "asked.json"
+    file.write_text(json.dumps([{"instruction": text.upper()} for text in planted]))
+    decontamination = Decontamination(mode, questions=QuestionFile(str(file)))
+    arm = DataArm(STRONG, num_val=10, selection=Selection(decontamination=decontamination))
+    prepared = arm.prepare(word_encoder)
+    assert {match.id for match in prepared.matches} == set(map(instruction_id, planted))
+    num_left_out = 3 if mode == "drop" else 0
+    assert prepared.dropped["contaminated"] == num_left_out
+    assert num_accounted(prepared) == 100
+    kept = {*prepared.train.ids, *prepared.val.ids}
+    assert len(kept) == 100 - num_left_out
+    assert kept.isdisjoint({match.id for match in prepared.matches}) == (mode == "drop")

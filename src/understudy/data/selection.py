@@ -64,7 +64,7 @@ class Selection:
                 f"are not in data.train_lang={self.train_lang}; the answers to {len(spoken):,} "
                 f"differ by more than data.max_length_ratio={self.max_length_ratio}; choose others"
             )
-        return matched, dropped
+        return matched, +dropped
 
     def _is_spoken(self, row: Completion) -> bool:
         return self.train_lang in (None, MIXED, row.prompt.lang)
