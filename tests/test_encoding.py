@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from understudy.encoding import OVERLENGTH, Encoder, tokenizer_sha256
+from understudy.encoding import OVERLENGTH, EncodedRows, Encoder, tokenizer_sha256
 from understudy.models.tokenizers import TrainedBPE
 from understudy.prompts import ALPACA_COMPACT, PromptTemplate
 from understudy.records import Completion, InputError, Instruction
@@ -54,6 +54,14 @@ def completion(instruction: str, given_input: str, output: str, key: str = "x") 
     return Completion(Instruction(key, instruction, given_input), output, "teacher")
 
 
+def num_prompts(rows: EncodedRows) -> list[int]:
+    """Leading tokens of each row without a label; all that follow them have one."""
+    masks = [rows.mask(index).tolist() for index in range(len(rows))]
+    counts = [mask.index(True) for mask in masks]
+    assert all(all(mask[count:]) for mask, count in zip(masks, counts, strict=True))
+    return counts
+
+
 ASKED = completion("a b", "c d e", "f g")
 ASKED_PROMPT = [BOS, INST, A, B, INPUT, C, D, E, RESP]
 
@@ -63,7 +71,7 @@ def test_a_row_is_bos_prompt_response_eos_with_the_response_and_eos_supervised()
     assert rows.row(0).tolist() == [*ASKED_PROMPT, F, G, EOS]
     assert rows.row(1).tolist() == [BOS, INST, H, RESP, A, EOS]
     assert rows.ids == ("x", "y")
-    assert rows.num_prompt.tolist() == [9, 4]
+    assert num_prompts(rows) == [9, 4]
     assert rows.num_supervised.tolist() == [3, 2]
     assert (rows.input_ids.dtype.name, dict(rows.dropped), dict(rows.truncated)) == (
         "int32",
@@ -82,7 +90,7 @@ def test_the_tokenizer_says_what_stands_first(bos: str | None, ids: tuple[int, .
 def test_prompts_to_generate_from_are_the_prompts_of_training() -> None:
     coder = encoder()
     row = coder.encode([ASKED])
-    assert coder.prompt_ids([ASKED.prompt]) == [row.row(0)[: row.num_prompt[0]].tolist()]
+    assert coder.prompt_ids([ASKED.prompt]) == [row.row(0)[: num_prompts(row)[0]].tolist()]
 
 
 def test_no_token_reaches_over_the_boundary() -> None:
@@ -92,12 +100,12 @@ def test_no_token_reaches_over_the_boundary() -> None:
     template = PromptTemplate("t", ("", "", ":"), ("", ":"))
     assert tokenizer("a:a")["input_ids"] == [2, 3]
     rows = Encoder(tokenizer, template).encode([completion("a", "", "a")])
-    assert (rows.row(0).tolist(), rows.num_prompt.tolist()) == ([2, 1, 2, 0], [2])
+    assert (rows.row(0).tolist(), num_prompts(rows)) == ([2, 1, 2, 0], [2])
 
 
 def test_training_on_inputs_learns_all_but_the_first_token() -> None:
     rows = encoder(train_on_inputs=True).encode([ASKED])
-    assert (rows.num_prompt.tolist(), rows.num_supervised.tolist()) == ([1], [11])
+    assert (num_prompts(rows), rows.num_supervised.tolist()) == ([1], [11])
 
 
 def test_a_cut_response_loses_its_end_token() -> None:
@@ -125,7 +133,7 @@ def test_a_longer_row_is_an_error_that_says_what_to_do() -> None:
 def test_a_prompt_cut_from_the_left_keeps_header_end_and_response() -> None:
     rows = encoder(8, "truncate_prompt_left").encode([ASKED])
     assert rows.row(0).tolist() == [BOS, INST, D, E, RESP, F, G, EOS]
-    assert (rows.num_prompt.tolist(), dict(rows.truncated)) == ([5], {"x": "truncated_prompt"})
+    assert (num_prompts(rows), dict(rows.truncated)) == ([5], {"x": "truncated_prompt"})
 
 
 def test_the_templates_end_is_never_cut() -> None:
@@ -162,7 +170,7 @@ def test_an_empty_prompt_gives_its_first_token_no_label() -> None:
     template = PromptTemplate("bare", ("", " ", ""), ("", ""))
     coder = Encoder(word_tokenizer(None), template, max_dropped_fraction=1)
     rows = coder.encode([completion("", "", "a b"), completion("", "", "", "y")])
-    assert (rows.row(0).tolist(), rows.num_prompt.tolist()) == ([A, B, EOS], [1])
+    assert (rows.row(0).tolist(), num_prompts(rows)) == ([A, B, EOS], [1])
     assert dict(rows.dropped) == {"y": "no_supervised_token"}
 
 
@@ -198,7 +206,7 @@ def test_every_choice_that_changes_ids_changes_the_hash() -> None:
 def test_the_pieces_of_a_row_say_which_are_learned() -> None:
     coder = encoder()
     row = coder.encode([ASKED])
-    pieces = coder.labelled_pieces(row.row(0), int(row.num_prompt[0]))
+    pieces = coder.labelled_pieces(row.row(0), row.mask(0))
     assert pieces == [
         ("<s> <instruction> a b <input> c d e <response>", False),
         ("f g </s>", True),
@@ -242,10 +250,11 @@ def test_any_row_fits_has_labels_and_is_accounted_for(
     for index, key in enumerate(rows.ids):
         ids = rows.row(index).tolist()
         response = [WORDS.index(word) for word in asked[int(key)].output.split()]
-        learned = ids[rows.num_prompt[index] :]
+        num_prompt = num_prompts(rows)[index]
+        learned = ids[num_prompt:]
         assert len(ids) <= max_length
         assert ids[:2] == [BOS, INST]
-        assert ids[rows.num_prompt[index] - 1] == RESP
+        assert ids[num_prompt - 1] == RESP
         if rows.truncated.get(key) == "truncated_response":
             assert len(ids) == max_length
             assert learned == [*response, EOS][: len(learned)]

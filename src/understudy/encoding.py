@@ -40,7 +40,7 @@ class EncodedRows:
         ids: Instruction id of each row.
         input_ids: All rows' tokens, [tokens] int32.
         offsets: Where each row starts, and where the last one ends, [rows + 1] int64.
-        num_prompt: Leading tokens of each row without a label, at least 1, [rows] int32.
+        completion_mask: True where a token is learned, [tokens]; never at the first of a row.
         dropped: Reason by id of the completions that have no row.
         truncated: What was cut, by id.
     """
@@ -48,7 +48,7 @@ class EncodedRows:
     ids: tuple[str, ...]
     input_ids: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
-    num_prompt: npt.NDArray[np.int32]
+    completion_mask: npt.NDArray[np.bool_]
     dropped: Mapping[str, str]
     truncated: Mapping[str, str]
 
@@ -60,17 +60,27 @@ class EncodedRows:
         """The tokens of row ``index``."""
         return self.input_ids[self.offsets[index] : self.offsets[index + 1]]
 
+    def mask(self, index: int) -> npt.NDArray[np.bool_]:
+        """Which tokens of row ``index`` are learned."""
+        return self.completion_mask[self.offsets[index] : self.offsets[index + 1]]
+
     @property
     def num_supervised(self) -> npt.NDArray[np.int64]:
         """Tokens with a label in each row, [rows]."""
-        return self.offsets[1:] - self.offsets[:-1] - self.num_prompt
+        return np.add.reduceat(self.completion_mask, self.offsets[:-1], dtype=np.int64)
+
+
+class Piece(NamedTuple):
+    """A part of a row: tokens that are all learned, or all context."""
+
+    ids: list[int]
+    is_learned: bool
 
 
 class _Fitted(NamedTuple):
-    """Prompt and target within the window; ``outcome`` is whole, a cut, or why it was dropped."""
+    """A row within the window; ``outcome`` is whole, a cut, or why it has no pieces: dropped."""
 
-    prompt: list[int]
-    target: list[int]
+    pieces: list[Piece]
     outcome: str
 
 
@@ -163,41 +173,58 @@ class Encoder:
         ids: list[str] = []
         tokens: list[npt.NDArray[np.int32]] = []
         lengths: list[int] = []
-        num_prompt: list[int] = []
+        runs: list[tuple[int, bool]] = []
         outcomes: dict[str, str] = {}
         for start in range(0, len(completions), _CHUNK_ROWS):
             flat: list[int] = []
             for completion, fitted in self._fitted(completions[start : start + _CHUNK_ROWS]):
                 if fitted.outcome != _WHOLE:
                     outcomes[completion.prompt.id] = fitted.outcome
-                if not fitted.target:
+                if not fitted.pieces:
                     continue
                 ids.append(completion.prompt.id)
-                flat += fitted.prompt
-                flat += fitted.target
-                lengths.append(len(fitted.prompt) + len(fitted.target))
-                num_prompt.append(1 if self.train_on_inputs else len(fitted.prompt))
+                num_before = len(flat)
+                for piece in fitted.pieces:
+                    flat += piece.ids
+                    runs.append((len(piece.ids), piece.is_learned))
+                lengths.append(len(flat) - num_before)
             tokens.append(np.array(flat, dtype=np.int32))
         dropped = {key: what for key, what in outcomes.items() if what not in _CUTS}
         self._check_dropped(len(completions), Counter(dropped.values()))
+        offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
         return EncodedRows(
             ids=tuple(ids),
             input_ids=np.concatenate(tokens),
-            offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
-            num_prompt=np.array(num_prompt, dtype=np.int32),
+            offsets=offsets,
+            completion_mask=self._mask(runs, offsets),
             dropped=dropped,
             truncated={key: what for key, what in outcomes.items() if what in _CUTS},
         )
 
     def labelled_pieces(
-        self, input_ids: Sequence[int] | npt.NDArray[np.int32], num_prompt: int
+        self, input_ids: npt.NDArray[np.int32], completion_mask: npt.NDArray[np.bool_]
     ) -> list[tuple[str, bool]]:
         """The text of a row, special tokens shown, in pieces; True where tokens carry labels."""
-        pieces = ((input_ids[:num_prompt], False), (input_ids[num_prompt:], True))
+        edges = np.flatnonzero(np.diff(completion_mask)) + 1
+        starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(input_ids)]
         return [
-            (str(self.tokenizer.decode([int(each) for each in ids])), learned)
-            for ids, learned in pieces
+            (
+                str(self.tokenizer.decode(input_ids[start:end].tolist())),
+                bool(completion_mask[start]),
+            )
+            for start, end in zip(starts, ends, strict=True)
         ]
+
+    def _mask(
+        self, runs: Sequence[tuple[int, bool]], offsets: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """The mask of runs of tokens, (length, is_learned), in rows that start at ``offsets``."""
+        lengths, are_learned = zip(*runs, strict=True)
+        mask = np.repeat(np.array(are_learned, dtype=np.bool_), lengths)
+        if self.train_on_inputs:
+            mask[:] = True
+        mask[offsets[:-1]] = False
+        return mask
 
     def _fitted(self, completions: Sequence[Completion]) -> Iterator[tuple[Completion, _Fitted]]:
         prompts = self.prompt_ids([each.prompt for each in completions])
@@ -205,12 +232,10 @@ class Encoder:
         eos = [self.tokenizer.eos_token_id]
         for completion, prompt, response in zip(completions, prompts, responses, strict=True):
             target = response + eos
-            if not prompt:
-                prompt, target = target[:1], target[1:]  # noqa: PLW2901 - the first token is no target
-            if not target:
-                yield completion, _Fitted(prompt, [], "no_supervised_token")
+            if len(prompt) + len(target) < 2:
+                yield completion, _Fitted([], "no_supervised_token")
             elif len(prompt) + len(target) <= self.max_length:
-                yield completion, _Fitted(prompt, target, _WHOLE)
+                yield completion, _Fitted([Piece(prompt, False), Piece(target, True)], _WHOLE)
             else:
                 yield completion, self._cut(completion, prompt, target)
 
@@ -223,12 +248,13 @@ class Encoder:
                 "raise it, or type prompt.overlength=truncate_response"
             )
         if self.overlength == "drop":
-            return _Fitted(prompt, [], "overlength")
+            return _Fitted([], "overlength")
         if self.overlength == "truncate_response":
-            room = max(self.max_length - len(prompt), 0)
-            return _Fitted(
-                prompt, target[:room], "truncated_response" if room else "prompt_fills_window"
-            )
+            room = self.max_length - len(prompt)
+            if room < 1:
+                return _Fitted([], "prompt_fills_window")
+            pieces = [Piece(prompt, False), Piece(target[:room], True)]
+            return _Fitted(pieces, "truncated_response")
         return self._cut_prompt(completion.prompt, prompt, target)
 
     def _cut_prompt(
@@ -241,8 +267,9 @@ class Encoder:
         num_tail = _shared_prefix(tail[::-1], prompt[::-1])
         room = self.max_length - len(target) - num_head
         if room < num_tail or room < 1:
-            return _Fitted(prompt, [], "response_fills_window")
-        return _Fitted(prompt[:num_head] + prompt[-room:], target, "truncated_prompt")
+            return _Fitted([], "response_fills_window")
+        pieces = [Piece(prompt[:num_head] + prompt[-room:], False), Piece(target, True)]
+        return _Fitted(pieces, "truncated_prompt")
 
     def _token_ids(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text; an end token that somebody wrote out is text like any other."""

@@ -21,9 +21,13 @@ ROWS = [
 ]
 
 
-def content(table: TokenTable) -> list[tuple[str, list[int], int]]:
+def content(table: TokenTable) -> list[tuple[str, list[int], str]]:
+    """Id, tokens, and "+" where one is learned."""
     rows = [table[index] for index in range(len(table))]
-    return [(row.id, row.input_ids.tolist(), row.num_prompt) for row in rows]
+    return [
+        (row.id, row.input_ids.tolist(), "".join(".+"[int(x)] for x in row.completion_mask))
+        for row in rows
+    ]
 
 
 @pytest.fixture
@@ -36,8 +40,8 @@ def test_a_table_is_the_same_from_memory_and_from_arrow(narrow: Encoder, tmp_pat
     from_memory = token_table(ROWS, narrow, cache_dir=None)
     written = token_table(ROWS, narrow, cache_dir=tmp_path)
     assert content(from_memory) == [
-        ("one", [0, 3, 6, 7, 5, 8, 1], 5),
-        ("two", [0, 3, 6, 4, 7, 5, 8, 9, 10, 11], 6),
+        ("one", [0, 3, 6, 7, 5, 8, 1], ".....++"),
+        ("two", [0, 3, 6, 4, 7, 5, 8, 9, 10, 11], "......++++"),
     ]
     for table in (written, token_table(ROWS, narrow, cache_dir=tmp_path)):
         assert content(table) == content(from_memory)
@@ -51,8 +55,9 @@ def test_a_second_run_reads_the_file_of_the_first(narrow: Encoder, tmp_path: Pat
     written = path.stat().st_mtime_ns
     table = token_table(ROWS, narrow, cache_dir=tmp_path)
     assert [each.stat().st_mtime_ns for each in tmp_path.iterdir()] == [written]
-    assert not table.columns.input_ids.flags.writeable
-    assert not table.columns.input_ids.flags.owndata
+    for column in (table.columns.input_ids, table.columns.completion_mask):
+        assert not column.flags.writeable
+        assert not column.flags.owndata
 
 
 def test_whatever_changes_the_ids_is_another_file(word_encoder: Encoder, tmp_path: Path) -> None:
@@ -73,7 +78,7 @@ def test_a_damaged_file_is_made_anew(narrow: Encoder, tmp_path: Path, keep: int)
 
 
 def test_jobs_may_race_for_a_table(narrow: Encoder, tmp_path: Path) -> None:
-    def load(_: int) -> list[tuple[str, list[int], int]]:
+    def load(_: int) -> list[tuple[str, list[int], str]]:
         return content(token_table(ROWS, narrow, cache_dir=tmp_path))
 
     with ThreadPoolExecutor(8) as pool:
@@ -92,7 +97,11 @@ def test_datasets_reads_the_file(word_encoder: Encoder, tmp_path: Path) -> None:
     token_table(ROWS, word_encoder, cache_dir=tmp_path)
     (path,) = tmp_path.iterdir()
     rows = Dataset.from_file(str(path))
-    assert rows[0] == {"id": "one", "input_ids": [0, 3, 6, 7, 5, 8, 1], "num_prompt": 5}
+    assert rows[0] == {
+        "id": "one",
+        "input_ids": [0, 3, 6, 7, 5, 8, 1],
+        "completion_mask": [0] * 5 + [1] * 2,
+    }
 
 
 @pytest.mark.parametrize("order", [["two", "one"], ["two"], []])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.tokens import TokenTable
+from understudy.data.tokens import TokenRow, TokenTable
 from understudy.data.windows import (
     Batching,
     Window,
@@ -245,3 +246,39 @@ def test_any_epoch_sees_each_example_once_over_all_ranks(
         assert shares[0].num_tokens == sum(lengths[int(i)] + 4 for i in ids)
         seen[step // per_epoch].update(ids)
     assert seen == [Counter({str(i): 1 for i in range(len(lengths))})] * 2
+
+
+token_masks = st.lists(st.booleans(), min_size=1, max_size=9).map(lambda mask: [False, *mask])
+
+
+def rows_of(masks: Sequence[Sequence[bool]]) -> list[TokenRow]:
+    """Rows whose token at place t of row i is 100 i + t."""
+    return [
+        TokenRow(str(i), np.arange(100 * i, 100 * i + len(mask), dtype=np.int32), np.array(mask))
+        for i, mask in enumerate(masks)
+    ]
+
+
+@given(st.lists(token_masks, min_size=1, max_size=5))
+def test_any_mask_labels_what_it_marks_and_reads_the_token_before(
+    masks: list[list[bool]],
+) -> None:
+    batch = micro_batch(rows_of(masks))
+    marked = [100 * i + t for i, mask in enumerate(masks) for t, is_in in enumerate(mask) if is_in]
+    assert batch.labels.tolist() == marked
+    assert batch.input_ids[0, batch.label_positions].tolist() == [token - 1 for token in marked]
+    assert batch.num_labels == tuple(map(sum, masks))
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 9)), min_size=1, max_size=5))
+def test_a_prompt_and_its_answer_are_labelled_by_the_prefix_rule(
+    sizes: list[tuple[int, int]],
+) -> None:
+    """Positions from the last prompt token to the last but one of the row, as before the mask."""
+    batch = micro_batch(rows_of([[False] * prompt + [True] * answer for prompt, answer in sizes]))
+    expected, start = [], 0
+    for prompt, answer in sizes:
+        expected += range(start + prompt - 1, start + prompt + answer - 1)
+        start += prompt + answer
+    assert batch.label_positions.tolist() == expected
+    assert batch.labels.tolist() == batch.input_ids[0, [at + 1 for at in expected]].tolist()

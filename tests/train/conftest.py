@@ -31,7 +31,9 @@ def _table_of(rows: Sequence[Row], name: str = "row") -> TokenTable:
         ids=tuple(f"{name}-{i}" for i in range(len(rows))),
         input_ids=np.array([each for row in tokens for each in row], dtype=np.int32),
         offsets=np.cumsum([0, *map(len, tokens)]),
-        num_prompt=np.array([len(prompt) for prompt, _ in rows], dtype=np.int32),
+        completion_mask=np.array(
+            [is_learned for row in rows for is_learned in (False, True) for _ in row[is_learned]]
+        ),
         dropped={},
         truncated={},
     )

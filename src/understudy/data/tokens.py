@@ -23,20 +23,24 @@ import pyarrow as pa
 from understudy.encoding import EncodedRows, Encoder
 from understudy.records import Completion
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = pa.schema(
-    {"id": pa.large_string(), "input_ids": pa.large_list(pa.int32()), "num_prompt": pa.int32()}
+    {
+        "id": pa.large_string(),
+        "input_ids": pa.large_list(pa.int32()),
+        "completion_mask": pa.large_list(pa.uint8()),
+    }
 )
 _METADATA_KEY = b"understudy"
 
 
 @dataclass(frozen=True, eq=False)
 class TokenRow:
-    """One example: its tokens, [tokens] int32; the first ``num_prompt`` carry no label."""
+    """One example: its tokens, [tokens]; ``completion_mask`` is True where they are learned."""
 
     id: str
     input_ids: npt.NDArray[np.int32]
-    num_prompt: int
+    completion_mask: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,7 @@ class TokenTable:
         """The example at ``index``."""
         row = int(self.rows[index])
         columns = self.columns
-        return TokenRow(columns.ids[row], columns.row(row), int(columns.num_prompt[row]))
+        return TokenRow(columns.ids[row], columns.row(row), columns.mask(row))
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -103,16 +107,20 @@ def _fingerprint(completions: Sequence[Completion], encoder: Encoder) -> str:
     digest = hashlib.sha256(f"{_VERSION} {encoder.sha256}".encode())
     for each in completions:
         prompt = each.prompt
-        row = "\x1f".join((prompt.id, prompt.instruction, prompt.input, each.output))
+        earlier = [text for turn in prompt.history for text in (turn.role, turn.content)]
+        row = "\x1f".join((prompt.id, prompt.instruction, prompt.input, each.output, *earlier))
         digest.update(f"{len(row)}\x1e{row}".encode())
     return digest.hexdigest()[:32]
 
 
 def _save(path: Path, columns: EncodedRows) -> None:
     metadata = json.dumps({"dropped": columns.dropped, "truncated": columns.truncated})
-    input_ids = pa.LargeListArray.from_arrays(columns.offsets, columns.input_ids)
+    lists = [
+        pa.LargeListArray.from_arrays(columns.offsets, values)
+        for values in (columns.input_ids, columns.completion_mask.view(np.uint8))
+    ]
     batch = pa.record_batch(
-        [pa.array(columns.ids, pa.large_string()), input_ids, pa.array(columns.num_prompt)],
+        [pa.array(columns.ids, pa.large_string()), *lists],
         schema=_SCHEMA.with_metadata({_METADATA_KEY: metadata.encode()}),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,13 +140,13 @@ def _load(path: Path) -> EncodedRows | None:
         batch = pa.ipc.open_stream(pa.memory_map(str(path))).read_next_batch()
     except (OSError, StopIteration, pa.ArrowInvalid):
         return None
-    lists = batch.column("input_ids")
+    input_ids, mask = batch.column("input_ids"), batch.column("completion_mask")
     outcomes: Mapping[str, Mapping[str, str]] = json.loads(batch.schema.metadata[_METADATA_KEY])
     return EncodedRows(
         ids=tuple(batch.column("id").to_pylist()),
-        input_ids=lists.values.to_numpy(zero_copy_only=True),
-        offsets=lists.offsets.to_numpy(zero_copy_only=True),
-        num_prompt=batch.column("num_prompt").to_numpy(zero_copy_only=True),
+        input_ids=input_ids.values.to_numpy(zero_copy_only=True),
+        offsets=input_ids.offsets.to_numpy(zero_copy_only=True),
+        completion_mask=mask.values.to_numpy(zero_copy_only=True).view(np.bool_),
         dropped=outcomes["dropped"],
         truncated=outcomes["truncated"],
     )

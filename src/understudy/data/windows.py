@@ -229,21 +229,16 @@ def _deal(
 def micro_batch(rows: Sequence[TokenRow]) -> MicroBatch:
     """The flattened micro-batch of ``rows``."""
     lengths = [len(row.input_ids) for row in rows]
-    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     input_ids = np.concatenate([row.input_ids for row in rows]).astype(np.int64)
-    positions = np.concatenate(
-        [
-            np.arange(start + row.num_prompt - 1, start + length - 1)
-            for row, start, length in zip(rows, starts, lengths, strict=True)
-        ]
-    )
+    # Logits at t predict token t + 1; the first token of a row is never learned, so t is inside.
+    positions = np.concatenate([row.completion_mask for row in rows]).nonzero()[0] - 1
     return MicroBatch(
         input_ids=torch.from_numpy(input_ids)[None],
         position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
         lengths=tuple(lengths),
         label_positions=torch.from_numpy(positions),
         labels=torch.from_numpy(input_ids[positions + 1]),
-        num_labels=tuple(len(row.input_ids) - row.num_prompt for row in rows),
+        num_labels=tuple(int(row.completion_mask.sum()) for row in rows),
         example_ids=tuple(row.id for row in rows),
     )
 

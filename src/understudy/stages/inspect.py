@@ -11,7 +11,7 @@ from rich.text import Text
 from understudy.data.arm import DataArm, PreparedArm
 from understudy.encoding import Encoder, Encoding
 from understudy.models.source import ModelSource
-from understudy.stages.evaluate import encoding_of
+from understudy.stages.prepare import encoding_of
 from understudy.stages.printing import in_words, print_facts
 
 
@@ -29,9 +29,9 @@ def show(*, seed: int, arm: DataArm, model: ModelSource, encoding: Encoding, row
     console = Console(highlight=False)
     for index in range(min(rows, len(prepared.train))):
         row = prepared.train[index]
-        num_labels = len(row.input_ids) - row.num_prompt
+        num_labels = int(row.completion_mask.sum())
         console.rule(f"{row.id}  {len(row.input_ids)} tokens, {num_labels} learned", align="left")
-        console.print(_coloured(encoder.labelled_pieces(row.input_ids, row.num_prompt)))
+        console.print(_coloured(encoder.labelled_pieces(row.input_ids, row.completion_mask)))
     print_facts(f"Arm of {prepared.teacher}", _sizes(prepared, encoder))
 
 
