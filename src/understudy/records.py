@@ -25,6 +25,21 @@ class RunError(RuntimeError):
     """A run cannot go on, through no fault of its input; the text suffices for the user."""
 
 
+class NotAtHand(RunError):  # noqa: N818 - what is the case; a plan goes on as far as it can
+    """Data or weights are neither here nor can they be downloaded.
+
+    Attributes:
+        what: What was wanted, from where, and why it did not come.
+        hint: What to type to use a local copy.
+    """
+
+    def __init__(self, what: str, hint: str) -> None:
+        """Joins both into the line for the user."""
+        super().__init__(f"{what}; {hint}")
+        self.what = what
+        self.hint = hint
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """An earlier message of a conversation; ``role`` is "system", "user" or "assistant"."""

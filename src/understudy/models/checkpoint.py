@@ -33,7 +33,7 @@ from understudy.models.folders import (
 )
 from understudy.models.segments import SEGMENTS
 from understudy.models.source import Setup, generation_config
-from understudy.records import InputError
+from understudy.records import InputError, NotAtHand
 
 PAD = "<|pad|>"
 _HUB_TIMEOUT_SECONDS = 10.0
@@ -92,6 +92,7 @@ class Checkpoint:
 
         Raises:
             InputError: One line that says what to type instead.
+            NotAtHand: It is neither here nor does the Hub give it.
         """
         self._setup.check()
         self._read_config()
@@ -230,9 +231,10 @@ def _locate_on_hub(repo: str, revision: str | None) -> _Place:
     try:
         cached = hf_hub_download(repo, "config.json", revision=revision, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise InputError(
+        raise NotAtHand(
             f"model {repo}: there is no such folder, it is not in the Hub's cache, and the Hub "
-            f"did not give it ({reason}); download {repo} elsewhere and type model.path=FOLDER"
+            f"did not give it ({reason})",
+            f"download {repo} elsewhere and type model.path=FOLDER",
         ) from error
     return _Place(repo, Path(cached).parent.name, is_local=False, is_reachable=False)
 

@@ -17,6 +17,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from understudy.data.arm import DataArm
+from understudy.data.published import num_published
 from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.eval.evaluate import Evaluation, KnownLosses
 from understudy.eval.record import (
@@ -30,7 +31,7 @@ from understudy.models.checkpoint import Checkpoint
 from understudy.models.folders import save_checkpoint
 from understudy.models.memory import num_parameters, training_memory
 from understudy.models.source import ModelSource
-from understudy.records import Prediction, QuestionSource, question_to_json
+from understudy.records import NotAtHand, Prediction, QuestionSource, question_to_json
 from understudy.stages.baselines import Base, teacher_answers
 from understudy.stages.evaluate import decodings_in_words, evaluation_facts
 from understudy.stages.prepare import Work, prepare
@@ -106,15 +107,22 @@ def plan(
     recipe: Recipe,
     evaluation: Evaluation,
 ) -> None:
-    """Prints steps, tokens, memory and evaluation calls of the run, and trains nothing."""
-    model.check()
+    """Prints steps, tokens, memory and evaluation calls of the run, and trains nothing.
+
+    Raises:
+        NotAtHand: Data or weights cannot be had; what is known without them was printed.
+    """
     recipe.check()
-    work = prepare(arm, model, encoding, questions, evaluation)
+    title = f"Plan: sft on {arm.source.teacher}'s answers, seed {seed}"
+    try:
+        model.check()
+        work = prepare(arm, model, encoding, questions, evaluation)
+    except NotAtHand:
+        print_facts(title, _facts_without_data(arm, model, recipe))
+        raise
     num_rows = len(work.arm.train)
-    num_steps = recipe.num_steps(num_rows)
-    epochs = num_steps / recipe.batching.steps_per_epoch(num_rows)
     print_facts(
-        f"Plan: sft on {work.arm.teacher}'s answers, seed {seed}",
+        title,
         {
             "training rows": f"{num_rows:,}",
             "left out": in_words(work.arm.dropped),
@@ -122,14 +130,41 @@ def plan(
                 work.arm.matches, arm.selection.decontamination.mode
             ),
             f"cut to {work.encoder.max_length} tokens": in_words(work.arm.truncated),
-            "optimizer steps": f"{num_steps:,} of {recipe.batch_size} rows ({epochs:.2f} epochs)",
-            "supervised tokens": f"{work.arm.num_supervised_tokens:,} an epoch, "
-            f"{work.arm.num_supervised_tokens * epochs:,.0f} in all",
+            "optimizer steps": _steps_in_words(recipe, num_rows),
+            "recipe": recipe.in_words,
+            "supervised tokens": _tokens_in_words(work, recipe),
             "parameters": f"{num_parameters(model.model_config(work.tokenizer)):,}",
             "peak memory": f"about {gibibytes(_peak_memory(work, model, recipe))}, libraries apart",
             **evaluation_facts(evaluation, work.questions),
         },
     )
+
+
+def _facts_without_data(arm: DataArm, model: ModelSource, recipe: Recipe) -> dict[str, str]:
+    """What is known before anything is downloaded: how many rows were published, and the recipe."""
+    facts = {"model": model.name, "recipe": recipe.in_words}
+    num_rows = num_published(arm.source)
+    if num_rows is None:
+        return facts
+    num_rows -= min(arm.num_val, int(arm.max_val_fraction * num_rows))
+    num_rows = min(num_rows, arm.num_examples or num_rows)
+    return {
+        "training rows": f"{num_rows:,} if all published rows can be used",
+        "optimizer steps": _steps_in_words(recipe, num_rows),
+        **facts,
+    }
+
+
+def _steps_in_words(recipe: Recipe, num_rows: int) -> str:
+    num_steps = recipe.num_steps(num_rows)
+    epochs = num_steps / recipe.batching.steps_per_epoch(num_rows)
+    return f"{num_steps:,} of {recipe.batch_size} rows ({epochs:.2f} epochs)"
+
+
+def _tokens_in_words(work: Work, recipe: Recipe) -> str:
+    num_rows, num_tokens = len(work.arm.train), work.arm.num_supervised_tokens
+    epochs = recipe.num_steps(num_rows) / recipe.batching.steps_per_epoch(num_rows)
+    return f"{num_tokens:,} an epoch, {num_tokens * epochs:,.0f} in all"
 
 
 def _peak_memory(work: Work, model: ModelSource, recipe: Recipe) -> int:
