@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from understudy.data.files import AnswerFile
-from understudy.data.mixture import Mixture
+from understudy.data.hub import HubAnswers
+from understudy.data.mixture import Mixture, published_rows
 from understudy.records import CompletionSource, InputError, Instruction
 
 ENGLISH = {"Say a": "b", "Say c": "d"}
@@ -84,3 +85,13 @@ def test_a_part_given_twice_is_refused(tmp_path: Path) -> None:
     english = part(tmp_path, "en", ENGLISH)
     with pytest.raises(InputError, match="part 2 of the mixture 'gpt4' has 2 rows, all of them in"):
         Mixture([english, english], "gpt4").read()
+
+
+def test_published_rows_are_known_before_anything_is_read() -> None:
+    english = HubAnswers(name="en", repo="a/b", num_rows=52_002)
+    chinese = HubAnswers(name="zh", repo="a/c", num_rows=48_818)
+    unknown = AnswerFile("nowhere.json")
+    assert published_rows(english) == 52_002
+    assert published_rows(Mixture([english, chinese], "gpt4")) == 100_820
+    assert published_rows(Mixture([english, unknown], "gpt4")) is None
+    assert published_rows(unknown) is None

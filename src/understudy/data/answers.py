@@ -55,6 +55,7 @@ class AnswerRows(ABC):
             other fields of its row.
         roles: What further roles of a conversation are, see
             :class:`~understudy.data.conversations.ChatReader`.
+        num_rows: How many rows were published, where that is known; another number is warned of.
 
     Raises:
         InputError: A value is none of its choices.
@@ -69,6 +70,7 @@ class AnswerRows(ABC):
     fields: Mapping[str, str] = field(default_factory=dict)
     expand: str | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
+    num_rows: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses unknown choices before anything is read."""
@@ -112,6 +114,7 @@ class AnswerRows(ABC):
         self._check_explicit_ids(file)
         if self.expand is not None:
             file = file.expanded(self.expand)
+        self._check_size(file)
         self._check_answered(file)
         rows: dict[str, Completion] = {}
         number_of: dict[str, int] = {}
@@ -217,6 +220,15 @@ class AnswerRows(ABC):
             if first != number:
                 problem = f"the id of row {first} again; every id is given once"
                 raise file.error(number, problem, field=name)
+
+    def _check_size(self, file: RowFile) -> None:
+        if self.num_rows is not None and self.num_rows != len(file.rows):
+            _log.warning(
+                "%s: %s rows, where %s were published; a run on other rows repeats nothing",
+                file.path,
+                f"{len(file.rows):,}",
+                f"{self.num_rows:,}",
+            )
 
     def _check_answered(self, file: RowFile) -> None:
         """Refuses data in which no conversation ends with an answer; says how many do not."""

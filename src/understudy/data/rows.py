@@ -138,9 +138,10 @@ def content_sha256(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) 
     ``names`` gives the rows' own names by ours. A field that is absent, null or empty is the same.
     """
     digest = hashlib.sha256()
+    to_text = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str).encode
     for row in rows:
         said = {ours: row.get(theirs) for ours, theirs in names.items()}
-        text = json.dumps(_without_nothing(said), ensure_ascii=False, sort_keys=True, default=str)
+        text = to_text(_without_nothing(said))
         digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
 
