@@ -11,6 +11,7 @@ from understudy.report.labels import (
     p_value,
     parse_metric,
     parts_of,
+    parts_of_kind,
     spread,
 )
 
@@ -24,6 +25,8 @@ from understudy.report.labels import (
         ("eval/lab_accuracy@t1/count", MetricName("eval/lab_accuracy", "count", "t1")),
         ("eval/rouge_l/>10", MetricName("eval/rouge_l", ">10")),
         ("loss", MetricName("loss")),
+        ("eval/loss", MetricName("eval/loss")),
+        ("eval/loss/gpt4/alpaca@1", MetricName("eval/loss/", "gpt4/alpaca@1")),
     ],
 )
 def test_metric_names(metric: str, name: MetricName) -> None:
@@ -35,12 +38,16 @@ def test_labels() -> None:
         "exact-answer accuracy, unseen length, sampled at T=1"
     )
     assert metric_label("eval/new") == "eval/new"
+    assert metric_label("eval/answer_words") == "answer length, words"
+    assert metric_label("eval/answer_words/lang:zh") == "answer length, words, Chinese"
+    assert metric_label("eval/loss/lab_weak") == "loss on lab_weak's held-out answers"
 
 
 def test_lab_accuracy_stands_before_rouge_and_a_loss_never_ranks() -> None:
     assert headline_metric(["eval/rouge_l", "eval/lab_accuracy", "val/loss"]) == "eval/lab_accuracy"
     assert headline_metric(["eval/rouge_l", "eval/rouge_l/0-2"]) == "eval/rouge_l"
-    assert headline_metric(["val/loss", "train/tokens_per_second"]) is None
+    unranked = ["val/loss", "train/tokens_per_second", "eval/answer_words", "eval/loss/a"]
+    assert headline_metric(unranked) is None
 
 
 def test_main_metrics_are_whole_evaluations_headline_first() -> None:
@@ -49,12 +56,17 @@ def test_main_metrics_are_whole_evaluations_headline_first() -> None:
     assert main_metrics(metrics) == [
         "eval/lab_accuracy", "eval/lab_accuracy@t1", "eval/rouge_l", "eval/new"
     ]  # fmt: skip
+    others = ["eval/loss/strong", "eval/answer_words", "eval/rouge_l/lang:zh", "eval/loss"]
+    assert main_metrics(others) == ["eval/answer_words", "eval/loss"]
 
 
 def test_parts_keep_to_their_decoding() -> None:
     metrics = ["eval/rouge_l", "eval/rouge_l/0-2", "eval/rouge_l/0-2@t1", "eval/rouge_1/0-2"]
     assert parts_of("eval/rouge_l", metrics) == {"0-2": "eval/rouge_l/0-2"}
     assert parts_of("eval/rouge_l", metrics, "t1") == {"0-2": "eval/rouge_l/0-2@t1"}
+    kinds = [f"eval/rouge_l/{part}" for part in ("lang:zh", "lang:zh@t1", "set:zh", "zh")]
+    assert parts_of_kind("eval/rouge_l", kinds, "lang") == {"zh": "eval/rouge_l/lang:zh"}
+    assert parts_of("eval/loss", ["eval/loss/strong"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "alert": ("#a3161a", "#ff9c96"),
     "alert-ground": ("#fdeeee", "#3a1d1e"),
     "note-ground": ("#eef4fb", "#1b2a3a"),
+    "heat": ("#a3c9ea", "#24527e"),
     "found": ("#ffe08a", "#6b5300"),
 }
 """(light, dark) of each named colour; ``--NAME`` in the page's style."""

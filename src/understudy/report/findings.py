@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from understudy.report.compare import Comparison, Contrast, Row
-from understudy.report.labels import metric_label, number, p_value, spread
+from understudy.report.labels import (
+    metric_label,
+    number,
+    p_value,
+    parse_metric,
+    part_label,
+    spread,
+)
 
 _MAX_PHRASES = 4
 
@@ -147,7 +154,7 @@ def parts_title(comparison: Comparison, parts: Mapping[str, str], what: str) -> 
     if len(gaps) < 2:
         return capital(what)
     widest, narrowest = (
-        f"{_unbroken(part)} ({number(gaps[part], signed=True)})"
+        f"{_part_name(parts[part])} ({number(gaps[part], signed=True)})"
         for part in (pick(gaps, key=lambda part: gaps[part]) for pick in (max, min))
     )
     return (
@@ -156,8 +163,8 @@ def parts_title(comparison: Comparison, parts: Mapping[str, str], what: str) -> 
     )
 
 
-def _unbroken(part: str) -> str:
-    return part.replace("_", " ").replace("-", "\N{NON-BREAKING HYPHEN}")
+def _part_name(metric: str) -> str:
+    return part_label(parse_metric(metric).part).replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def held_title(comparison: Comparison) -> str:

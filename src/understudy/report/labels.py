@@ -12,11 +12,16 @@ _NAMES = {
     "eval/lab_accuracy": "exact-answer accuracy",
     "eval/lab_inherited_errors": "inherited errors",
     "eval/rouge_l": "ROUGE-L",
+    "eval/answer_words": "answer length, words",
     "eval/rouge_1": "ROUGE-1",
     "eval/rouge_2": "ROUGE-2",
     "val/loss": "validation loss",
     "train/tokens_per_second": "training tokens a second",
 }
+LOSS_ON = "eval/loss/"
+"""What the name of a loss on one teacher's held-out answers starts with; it has no decoding."""
+
+_LANGUAGES = {"en": "English", "zh": "Chinese", "mixed": "mixed"}
 _DECODINGS = {"": "", "t1": "sampled at T=1"}
 _HEADLINES = ("eval/lab_accuracy", "eval/rouge_l")
 MINUS = "\N{MINUS SIGN}"
@@ -37,7 +42,14 @@ def parse_metric(metric: str) -> MetricName:
 
     >>> parse_metric("eval/rouge_l/>10@t1")
     MetricName(base='eval/rouge_l', part='>10', decoding='t1')
+
+    A loss on a teacher's answers is a measure of its own, whatever the teacher is called:
+
+    >>> parse_metric("eval/loss/gpt4@v2")
+    MetricName(base='eval/loss/', part='gpt4@v2', decoding='')
     """
+    if metric.startswith(LOSS_ON):
+        return MetricName(LOSS_ON, metric.removeprefix(LOSS_ON))
     kept, decoding = [], ""
     for name in metric.split("/"):
         text, _, suffix = name.partition("@")
@@ -53,11 +65,25 @@ def metric_label(metric: str) -> str:
     'exact-answer accuracy, sampled at T=1'
     """
     name = parse_metric(metric)
+    if name.base == LOSS_ON:
+        return f"loss on {name.part}'s held-out answers"
     label = _NAMES.get(name.base, name.base)
     if name.part:
-        label = f"{label}, {name.part.replace('split:', '').replace('_', ' ')}"
+        label = f"{label}, {part_label(name.part)}"
     decoding = _DECODINGS.get(name.decoding, name.decoding)
     return f"{label}, {decoding}" if decoding else label
+
+
+def part_label(part: str) -> str:
+    """A part of the questions in a reader's words.
+
+    >>> part_label("split:unseen_length"), part_label("lang:zh"), part_label("set:vicuna80")
+    ('unseen length', 'Chinese', 'vicuna80')
+    """
+    kind, _, name = part.rpartition(":")
+    if kind == "lang":
+        return _LANGUAGES.get(name, name)
+    return name if kind == "set" else name.replace("_", " ")
 
 
 def headline_metric(metrics: Iterable[str]) -> str | None:
@@ -93,6 +119,19 @@ def parts_of(base: str, metrics: Iterable[str], decoding: str = "") -> dict[str,
         if name.base == base and name.part and name.decoding == decoding:
             found[name.part] = metric
     return found
+
+
+def parts_of_kind(base: str, metrics: Iterable[str], kind: str) -> dict[str, str]:
+    """The parts of one kind (``lang``, ``set``, ``split``), by their names.
+
+    >>> parts_of_kind("eval/rouge_l", ["eval/rouge_l/lang:zh", "eval/rouge_l/>10"], "lang")
+    {'zh': 'eval/rouge_l/lang:zh'}
+    """
+    return {
+        part.removeprefix(f"{kind}:"): metric
+        for part, metric in parts_of(base, metrics).items()
+        if part.startswith(f"{kind}:")
+    }
 
 
 def is_lab(metrics: Iterable[str]) -> bool:

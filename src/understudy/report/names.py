@@ -111,7 +111,8 @@ def display_names(arms: Sequence[str]) -> list[str]:
     """A short name for each of the distinct ``arms``, all of them different.
 
     A choice of a config group or of a file shows its value, a single value its key too, unless it
-    is the only thing that varies and is no bare number. An arm without a varying override is "default".
+    is the only thing that varies and is no bare number. An arm without a varying override is
+    "default".
     """
     split = [split_overrides(arm) for arm in arms]
     keys = varying_keys(arms) if len(arms) > 1 else _telling_keys(split)

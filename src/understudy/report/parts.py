@@ -1,43 +1,103 @@
-"""The report's sections on parts of the questions: task families, test splits, length buckets."""
+"""The report's sections on parts of the questions.
+
+Task families, test splits, languages, question sets, and the paper's length buckets.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from understudy.pages.figures import PartDots, bucket_figure, parts_figure
-from understudy.pages.page import Cell, Chart, Folded, Section, Table
+from understudy.pages.page import Block, Cell, Chart, Folded, Section, Table
 from understudy.report.cells import dot_of, series_of, summary_cell
 from understudy.report.compare import Comparison
 from understudy.report.findings import capital, parts_title
-from understudy.report.labels import BUCKETS, parts_of
+from understudy.report.labels import (
+    BUCKETS,
+    metric_label,
+    parse_metric,
+    part_label,
+    parts_of,
+    parts_of_kind,
+)
+
+_BY_QUESTIONS = ("eval/rouge_l", "eval/answer_words")
 
 
 def family_sections(comparison: Comparison) -> list[Section]:
     """Exact-answer accuracy by task family and by test split, where the lab measured them."""
-    parts = parts_of("eval/lab_accuracy", comparison.metrics)
-    families = {part: name for part, name in parts.items() if not part.startswith("split:")}
-    splits = {
-        part.removeprefix("split:"): name
-        for part, name in parts.items()
-        if part.startswith("split:")
-    }
+    base = "eval/lab_accuracy"
+    parts = parts_of(base, comparison.metrics)
+    families = {part: name for part, name in parts.items() if ":" not in part}
+    splits = parts_of_kind(base, comparison.metrics, "split")
+    if splits.keys() == parts_of_kind(base, comparison.metrics, "set").keys():
+        splits = {}  # several sets are asked, and each question's split is the name of its set
     sections = []
     for key, short, found, what in (
         ("families", "Families", families, "exact-answer accuracy by task family"),
         ("splits", "Splits", splits, "exact-answer accuracy by test split"),
     ):
-        series = _part_series(comparison, found)
-        if not series or not comparison.arms:
-            continue
-        names = [part.replace("_", " ") for part in found]
-        chart = Chart(
-            parts_figure(series, names, "exact-answer accuracy"),
-            f"{capital(what)}, mean and 95 % interval over questions; grey are baselines.",
-            f"{what}; the table below holds the numbers",
-        )
-        title = parts_title(comparison, found, what)
-        sections.append(Section(key, short, title, [chart, _parts_table(comparison, found, what)]))
+        chart = _part_chart(comparison, found, what, "exact-answer accuracy")
+        if chart:
+            title = parts_title(comparison, found, what)
+            table = _parts_table(comparison, found, what)
+            sections.append(Section(key, short, title, [chart, table]))
     return sections
+
+
+def question_sections(comparison: Comparison) -> list[Section]:
+    """The headline, ROUGE-L and the answers' length by language and by question set.
+
+    Only where the questions have more than one.
+    """
+    sections = []
+    for kind, key, short, what in (
+        ("lang", "languages", "Languages", "language"),
+        ("set", "sets", "Question sets", "question set"),
+    ):
+        found = {
+            base: parts_of_kind(base, comparison.metrics, kind)
+            for base in dict.fromkeys((comparison.headline or "", *_BY_QUESTIONS))
+        }
+        several = {base: parts for base, parts in found.items() if len(parts) > 1}
+        if several:
+            section = _question_section(comparison, several, what)
+            sections += [Section(key, short, *section)] if section else []
+    return sections
+
+
+def _question_section(
+    comparison: Comparison, several: Mapping[str, Mapping[str, str]], what: str
+) -> tuple[str, list[Block]] | None:
+    """Title and blocks: the first metric drawn, every one of them as a table."""
+    (base, first), *_ = several.items()
+    name = f"{metric_label(base)} by {what}"
+    chart = _part_chart(comparison, first, name, metric_label(base))
+    if chart is None:
+        return None
+    tables = [
+        _parts_table(comparison, parts, f"{metric_label(base)} by {what}")
+        for base, parts in several.items()
+    ]
+    return parts_title(comparison, first, name), [chart, *tables]
+
+
+def _part_chart(
+    comparison: Comparison, parts: Mapping[str, str], what: str, axis_title: str
+) -> Chart | None:
+    series = _part_series(comparison, parts)
+    if not series or not comparison.arms:
+        return None
+    return Chart(
+        parts_figure(series, list(_labels(parts).values()), axis_title),
+        f"{capital(what)}, mean and 95 % interval over questions; grey are baselines.",
+        f"{what}; the table below holds the numbers",
+    )
+
+
+def _labels(parts: Mapping[str, str]) -> dict[str, str]:
+    """How a reader calls each part."""
+    return {part: part_label(parse_metric(metric).part) for part, metric in parts.items()}
 
 
 def bucket_sections(comparison: Comparison) -> list[Section]:
@@ -64,9 +124,10 @@ def bucket_sections(comparison: Comparison) -> list[Section]:
 
 def _part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartDots]:
     series = []
+    labels = _labels(parts)
     for row, place in series_of(comparison):
         found = {part: dot_of(row, metric, place) for part, metric in parts.items()}
-        dots = {part.replace("_", " "): dot for part, dot in found.items() if dot}
+        dots = {labels[part]: dot for part, dot in found.items() if dot}
         if dots:
             series.append(PartDots(row.name, place, dots))
     return series
@@ -74,11 +135,12 @@ def _part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartD
 
 def _parts_table(comparison: Comparison, parts: Mapping[str, str], what: str) -> Folded:
     rows = []
+    labels = _labels(parts)
     for part, metric in parts.items():
         found = [row.metrics.get(metric) for row, _ in series_of(comparison)]
         counts = [summary.n for summary in found if summary]
         cells = [summary_cell(summary) for summary in found]
-        rows.append([Cell(part.replace("_", " ")), Cell(f"{max(counts, default=0):,}"), *cells])
+        rows.append([Cell(labels[part]), Cell(f"{max(counts, default=0):,}"), *cells])
     header = ["Part", "n", *(row.name for row, _ in series_of(comparison))]
     table = Table(f"{capital(what)}, mean and 95 % interval over questions.", header, rows)
-    return Folded("The same as a table", [table])
+    return Folded(f"{capital(what)} as a table", [table])

@@ -27,19 +27,23 @@ from understudy.report.findings import (
     result_title,
 )
 from understudy.report.labels import (
+    LOSS_ON,
     difference_label,
     is_lab,
     main_metrics,
     metric_label,
     number,
     p_value,
+    parse_metric,
     spread,
 )
-from understudy.report.parts import bucket_sections, family_sections
+from understudy.report.matrix import matrix_sections
+from understudy.report.parts import bucket_sections, family_sections, question_sections
 
 _LAB_NOTE = "Lab results: a closed world with known answers, not the paper's numbers."
 _MAX_COLUMNS = 4
 _MAX_ROWS_DRAWN = 30
+_MAX_LINES = 8
 
 
 def report_page(comparison: Comparison, *, title: str, source: str) -> Page:
@@ -48,7 +52,9 @@ def report_page(comparison: Comparison, *, title: str, source: str) -> Page:
         *(_result(comparison) if comparison.arms else []),
         *(_differences(comparison) if len(comparison.arms) > 1 else []),
         *family_sections(comparison),
+        *question_sections(comparison),
         *bucket_sections(comparison),
+        *matrix_sections(comparison),
         *_losses(comparison),
         *(_held(comparison) if comparison.arms else []),
         *example_sections(comparison),
@@ -95,12 +101,14 @@ def _notices(comparison: Comparison) -> list[Notice]:
     if comparison.refused:
         lines = [
             f"{pair.arm} against {pair.against}: they differ in {'; '.join(pair.reasons)}"
-            for pair in comparison.refused
+            for pair in comparison.refused[:_MAX_LINES]
         ]
+        if len(comparison.refused) > _MAX_LINES:
+            lines.append(f"and {len(comparison.refused) - _MAX_LINES} more, all listed below")
         title = f"{_count(len(comparison.refused), 'comparison')} refused as unfair"
         notices.append(Notice(title, lines))
     if comparison.notes:
-        notices.append(Notice("Compared within a stage", list(comparison.notes), tone="note"))
+        notices.append(Notice("Left out on purpose", list(comparison.notes), tone="note"))
     if is_lab(comparison.metrics):
         notices.append(Notice("The lab's, not the paper's", [_LAB_NOTE], tone="note"))
     return notices
@@ -133,7 +141,10 @@ def _not_drawn(count: int) -> str:
 
 
 def _result_table(comparison: Comparison) -> Table:
-    metrics = main_metrics(comparison.metrics)[:_MAX_COLUMNS]
+    greedy_first = sorted(
+        main_metrics(comparison.metrics), key=lambda metric: bool(parse_metric(metric).decoding)
+    )
+    metrics = greedy_first[:_MAX_COLUMNS]
     headline = comparison.headline
     rows = []
     for row, series in series_of(comparison):
@@ -262,9 +273,17 @@ def _held(comparison: Comparison) -> list[Section]:
     return [Section("fairness", "Held equal", held_title(comparison), blocks)]
 
 
+def _note(metric: str) -> str:
+    """What a metric is where its name could be taken for a part of another."""
+    return metric_label(metric) if parse_metric(metric).base == LOSS_ON else ""
+
+
 def _everything(comparison: Comparison) -> list[Section]:
     rows = [
-        [Cell(metric), *(summary_cell(row.metrics.get(metric)) for row, _ in series_of(comparison))]
+        [
+            Cell(metric, _note(metric)),
+            *(summary_cell(row.metrics.get(metric)) for row, _ in series_of(comparison)),
+        ]
         for metric in comparison.metrics
     ]
     header = ["Metric", *(row.name for row, _ in series_of(comparison))]

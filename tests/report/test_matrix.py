@@ -1,0 +1,89 @@
+"""The loss matrix: whose answers are likeliest to whom, read down its columns."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from understudy.pages.page import Chart, Table
+from understudy.report.compare import Comparison, compare
+from understudy.report.matrix import loss_matrix, matrix_sections, matrix_title
+from understudy.report.runs import load_runs
+
+AddRun = Callable[..., Path]
+
+
+@pytest.fixture
+def comparison(tmp_path: Path, add_run: AddRun) -> Comparison:
+    """Two arms, each likeliest to say its own teacher's answers, and a third teacher's answers."""
+    losses = {
+        "strong": {"strong": 0.2, "weak": 0.9, "third": 0.5},
+        "weak": {"strong": 0.6, "weak": 0.3, "third": 0.5},
+    }
+    for name, quality in (("strong", 0.9), ("weak", 0.4)):
+        for seed in (1, 2):
+            add_run(tmp_path / f"{name}{seed}", arm=f"data={name}", teacher=name, seed=seed,
+                    quality=quality, losses=losses[name], num_questions=14)  # fmt: skip
+    return compare(load_runs(tmp_path), num_resamples=300)
+
+
+def test_rows_are_arms_and_the_base_and_columns_are_teachers(comparison: Comparison) -> None:
+    matrix = loss_matrix(comparison)
+    assert matrix is not None
+    assert matrix.teachers == ("strong", "weak", "third")
+    assert [row.name for row, _ in matrix.rows] == ["strong", "weak", "base"]
+    strong = matrix.rows[0][0]
+    summary = strong.metrics["eval/loss/weak"]
+    assert summary.n == 39
+    assert summary.mean == pytest.approx(0.9, abs=0.05)
+    assert (summary.low or 0) < (summary.mean or 0) < (summary.high or 0)
+
+
+def test_the_title_says_whose_answers_are_likeliest_to_whom(comparison: Comparison) -> None:
+    (section,) = matrix_sections(comparison)
+    title = section.title
+    assert title.startswith("Whose answers are likeliest to whom: strong's to strong (.")
+    assert "weak's to weak (." in title
+    assert "not told apart" in title.partition("third's")[2]
+    assert "not told apart" not in title.partition("third's")[0]
+    chart, table, note = section.blocks
+    assert isinstance(chart, Chart)
+    assert isinstance(table, Table)
+    (heat, *_) = chart.figure.data
+    assert heat.z[0][0] == pytest.approx(1)
+    assert heat.z[1][0] == pytest.approx(0)
+    assert heat.z[2][0] == pytest.approx(0)
+    assert len(chart.figure.layout.shapes) == 2
+    assert "never ranks arms" in str(note)
+    assert table.header == ["Student", "on strong", "on weak", "on third", "n"]
+    assert [row[-1].text for row in table.rows] == ["39", "39", "39"]
+
+
+def test_students_of_their_own(tmp_path: Path, add_run: AddRun) -> None:
+    for name, own, other in (("a", 0.2, 0.9), ("b", 0.1, 0.8)):
+        losses = {name: own, {"a": "b", "b": "a"}[name]: other}
+        add_run(tmp_path / name, arm=f"data={name}", teacher=name, losses=losses, num_questions=14)
+    found = compare(load_runs(tmp_path), num_resamples=200)
+    matrix = loss_matrix(found)
+    assert matrix is not None
+    title = matrix_title(found, matrix)
+    assert title.startswith("Each teacher's answers are likeliest to a student of its own: ")
+
+
+def test_what_was_not_measured_is_a_dash_and_no_losses_make_no_section(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_run(tmp_path / "old", arm="data=a", teacher="a", num_questions=14)
+    assert matrix_sections(compare(load_runs(tmp_path), num_resamples=20)) == []
+    add_run(tmp_path / "new", arm="data=b", teacher="b", losses={"b": 0.3}, num_questions=14)
+    add_run(tmp_path / "other", arm="data=c", teacher="c", losses={"a": 0.3}, num_questions=14)
+    (section,) = matrix_sections(compare(load_runs(tmp_path), num_resamples=20))
+    chart, table, _ = section.blocks
+    assert isinstance(table, Table)
+    cells = {row[0].text: [cell.text for cell in row[1:3]] for row in table.rows}
+    assert cells.keys() == {"b", "c", "base"}
+    assert table.header[1:3] == ["on a", "on b"]
+    assert cells["b"][0] == "—"
+    assert cells["c"][1] == "—"
+    assert isinstance(chart, Chart)
+    assert None in [value for row in chart.figure.data[0].z for value in row]
