@@ -31,13 +31,13 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def train(run: Run, weights: str = "w") -> None:
+def train(run: Run, weights: str = "of {}") -> None:
     """Leaves two checkpoints as training would."""
     run.manifest.base_model = "tiny"
     for name in ("best", "last"):
         folder = run.folder / "checkpoints" / name
         folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_text(f"{weights} {name}")
+        (folder / "model.safetensors").write_text(weights.format(name))
         (folder / "config.json").write_text("{}")
     for path in sorted((run.folder / "checkpoints").rglob("*.*")):
         run.add_output(path)
@@ -87,11 +87,19 @@ def test_a_moved_run_keeps_its_digests(tmp_path: Path, offline: Tracking, spec: 
 
 def test_other_weights_are_another_digest(tmp_path: Path, offline: Tracking, spec: Spec) -> None:
     digests = set()
-    for weights in "ab":
-        with open_run(spec(tmp_path / weights), offline) as run:
-            train(run, weights)
-        digests |= {each["digest"] for each in entries(tmp_path / weights, "model")}
+    for name in "ab":
+        with open_run(spec(tmp_path / name), offline) as run:
+            train(run, name + " of {}")
+        digests |= {each["digest"] for each in entries(tmp_path / name, "model")}
     assert len(digests) == 4
+
+
+def test_equal_checkpoints_are_one(tmp_path: Path, offline: Tracking, spec: Spec) -> None:
+    with open_run(spec(tmp_path), offline) as run:
+        train(run, "the same")
+    assert len(entries(tmp_path, "model")) == 1
+    (logged,) = read_offline(tmp_path).artifacts
+    assert set(logged["aliases"]) == {"latest", "best", "last"}
 
 
 def test_a_checkpoint_of_nobody_is_no_input(tmp_path: Path, offline: Tracking, spec: Spec) -> None:
@@ -225,7 +233,8 @@ def test_a_name_is_one_that_w_and_b_takes(of: str) -> None:
     assert name == artifact_name("predictions", of)
 
 
-def test_names_that_are_cut_stay_apart() -> None:
+def test_names_that_are_cut_stay_apart_and_keep_their_seed() -> None:
     long = "data=" + "x" * 300
+    assert artifact_name("data", long, "-seed12").endswith("-seed12")
     assert artifact_name("data", long + "1") != artifact_name("data", long + "2")
     assert artifact_name("data", "答案") != artifact_name("data", "回答")

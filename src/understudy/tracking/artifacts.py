@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 LONGEST_NAME = 100  # W&B allows 128 characters
+_CHECKPOINTS = "checkpoints"
 _NO_TEXT = ("id", "task", "lang", "split", "author", "decoding", "finish", "scores")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -62,20 +63,20 @@ class RunArtifact:
         return {"type": self.type, "name": self.name, "role": role, "digest": self.digest}
 
 
-def artifact_name(kind: str, of: str) -> str:
-    """A name that W&B takes: readable, the same for the same ``of``.
+def artifact_name(kind: str, of: str, ending: str = "") -> str:
+    """A name that W&B takes: readable, the same for the same arguments; ``ending`` stays whole.
 
-    What was cut, or is not of the ASCII letters, is told apart by a hash.
+    What was cut from ``of``, or is not of the ASCII letters, is told apart by a hash.
 
     >>> artifact_name("data", "gpt4/alpaca")
     'data-gpt4-alpaca'
-    >>> artifact_name("checkpoint", "data=lab_weak,model=lab seed1")
+    >>> artifact_name("checkpoint", "data=lab_weak,model=lab", "-seed1")
     'checkpoint-data-lab_weak-model-lab-seed1'
     """
     name = f"{kind}-{_NOT_IN_A_NAME.sub('-', of).strip('-')}"
     if of.isascii() and len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(of.encode()).hexdigest()[:8]}"
+        return name + ending
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(of.encode()).hexdigest()[:8]}{ending}"
 
 
 def data_of(teacher: str, files: Iterable[InputFile], source: object, folder: Path) -> RunArtifact:
@@ -114,17 +115,26 @@ def checkpoint_of(
     )
     return RunArtifact(
         "model",
-        artifact_name("checkpoint", _of(manifest)),
+        _name("checkpoint", manifest),
         files,
         _facts(manifest, "base_model", "budget", "comparable"),
         ("latest", below.name),
     )
 
 
-def checkpoint_folders(manifest: Mapping[str, Any]) -> list[str]:
-    """The checkpoints among a run's outputs, such as ``checkpoints/last``."""
+def checkpoints_of(
+    manifest: Mapping[str, Any], run_folder: Path, *, is_sent: bool
+) -> list[RunArtifact]:
+    """The checkpoints among a run's outputs; equal ones are one artifact with both aliases."""
     paths = (PurePosixPath(each["path"]) for each in manifest["outputs"])
-    return sorted({str(path.parents[-3]) for path in paths if path.parts[0] == "checkpoints"})
+    folders = sorted({str(path.parents[-3]) for path in paths if path.parts[0] == _CHECKPOINTS})
+    found: dict[str, RunArtifact] = {}
+    for inside in folders:
+        each = checkpoint_of(manifest, run_folder, inside, is_sent=is_sent)
+        known = found.get(each.digest, each)
+        aliases = tuple(dict.fromkeys((*known.aliases, *each.aliases)))
+        found[each.digest] = replace(known, aliases=aliases)
+    return list(found.values())
 
 
 def predictions_of(manifest: Mapping[str, Any], run_folder: Path, filename: str) -> RunArtifact:
@@ -134,7 +144,7 @@ def predictions_of(manifest: Mapping[str, Any], run_folder: Path, filename: str)
     )
     return RunArtifact(
         "predictions",
-        artifact_name("predictions", _of(manifest)),
+        _name("predictions", manifest),
         (_file(filename, sha256, run_folder / filename, is_sent=True),),
         {**_facts(manifest, "stage", "comparable", "metrics"), "rows": rows},
     )
@@ -150,8 +160,8 @@ def _file(name: str, sha256: str, path: str | Path, *, is_sent: bool = False) ->
     return ArtifactFile(name, sha256, place if place.is_file() else None, is_sent)
 
 
-def _of(manifest: Mapping[str, Any]) -> str:
-    return f"{manifest['arm'] or manifest['name']}-seed{manifest['seed']}"
+def _name(kind: str, manifest: Mapping[str, Any]) -> str:
+    return artifact_name(kind, manifest["arm"] or manifest["name"], f"-seed{manifest['seed']}")
 
 
 def _facts(manifest: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from understudy.records import InputError, InputFile, read_jsonl, write_jsonl
 from understudy.tracking.artifacts import (
     RunArtifact,
-    checkpoint_folders,
     checkpoint_of,
+    checkpoints_of,
     data_of,
     log_input,
     log_output,
@@ -156,13 +156,14 @@ class Run:
         parent = run_folder_of(str(folder))
         if parent is not None:
             inside = folder.absolute().relative_to(parent.absolute()).as_posix()
-            self._take(self._checkpoint(read_manifest(parent), parent, inside))
+            manifest = read_manifest(parent)
+            self._take(checkpoint_of(manifest, parent, inside, is_sent=self._uploads))
 
     def log_checkpoints(self) -> None:
         """Records every checkpoint of the run; its files must be among the outputs by now."""
-        manifest = asdict(self.manifest)
-        for inside in checkpoint_folders(manifest):
-            self._leave(self._checkpoint(manifest, self.folder, inside))
+        found = checkpoints_of(asdict(self.manifest), self.folder, is_sent=self._uploads)
+        for checkpoint in found:
+            self._leave(checkpoint)
 
     def log_predictions(self, filename: str = "predictions.jsonl") -> None:
         """Records the predictions, which are written by now; without texts if texts stay here."""
@@ -171,9 +172,9 @@ class Run:
             filename = self.write_rows("scores.jsonl", scores).name
         self._leave(predictions_of(asdict(self.manifest), self.folder, filename))
 
-    def _checkpoint(self, manifest: Mapping[str, Any], folder: Path, inside: str) -> RunArtifact:
-        is_sent = self._tracking.checkpoints == "upload"
-        return checkpoint_of(manifest, folder, inside, is_sent=is_sent)
+    @property
+    def _uploads(self) -> bool:
+        return self._tracking.checkpoints == "upload"
 
     def _take(self, artifact: RunArtifact) -> None:
         self.manifest.artifacts.append(artifact.entry("input"))
