@@ -10,7 +10,7 @@ from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.eval.evaluate import Evaluation
 from understudy.eval.record import STUDENT, questions_sha256, record_predictions
 from understudy.models.checkpoint import Checkpoint
-from understudy.models.folders import require_template
+from understudy.models.folders import checkpoint_folder, require_template
 from understudy.records import Question, QuestionSource, question_to_json
 from understudy.stages.prepare import encoding_of
 from understudy.stages.printing import answering, print_facts, print_result
@@ -53,6 +53,7 @@ def run(
         run.manifest.comparable["base_model"] = model.fingerprint(tokenizer)
     else:
         run.inherit(read_manifest(parent))
+        run.use_checkpoint(checkpoint_folder(Path(model.path).expanduser()))
     with run.timed("evaluation"):
         policy = model.load(tokenizer, seed=run.manifest.seed)
         with answering(STUDENT, evaluation.num_answers(asked)) as progress:

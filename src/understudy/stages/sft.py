@@ -28,7 +28,7 @@ from understudy.eval.record import (
     record_predictions,
 )
 from understudy.models.checkpoint import Checkpoint
-from understudy.models.folders import save_checkpoint
+from understudy.models.folders import checkpoint_folder, save_checkpoint
 from understudy.models.memory import num_parameters, training_memory
 from understudy.models.source import ModelSource
 from understudy.records import NotAtHand, Prediction, QuestionSource, question_to_json
@@ -74,6 +74,7 @@ def run(
     _record_setting(run, work, model, recipe, evaluation)
     _record_rows(run, work, arm)
     run.add_inputs([*work.arm.inputs, *questions.inputs()])
+    run.use_data(work.arm.teacher, arm.source.read().inputs)
     with run.timed("baselines"):
         base = Base(
             model,
@@ -201,6 +202,7 @@ def _record_setting(
     }
     if isinstance(model, Checkpoint) and (parent := run_folder_of(model.path)):
         run.manifest.parents.append(read_manifest(parent)["id"])
+        run.use_checkpoint(checkpoint_folder(Path(model.path).expanduser()))
 
 
 def _record_rows(run: Run, work: Work, arm: DataArm) -> None:
@@ -299,3 +301,4 @@ def _record_training(
     for path in sorted((run.folder / "checkpoints").rglob("*")):
         if path.is_file():
             run.add_output(path)
+    run.log_checkpoints()
