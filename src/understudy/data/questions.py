@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from understudy.data.files import AnswerFile, detect_language
+from understudy.data.language import detect_language
+from understudy.data.references import Asked, Reference, Where, place, reference
 from understudy.data.rows import RowFile, read_rows, require_choice
 from understudy.prompts import has_input
 from understudy.records import (
@@ -21,8 +22,7 @@ from understudy.records import (
     question_from_json,
 )
 
-_FIELDS = ("instruction", "input", "task", "lang")
-_FILE_ENDINGS = (".json", ".jsonl", ".parquet")
+_FIELDS = ("instruction", "input", "task", "lang", "id")
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,32 @@ class QuestionFile:
 
     Args:
         path: The file.
-        fields: The file's own names, by ours: instruction, input, task, lang.
-        references: Where right answers stand, by the name of who gave them: a field of the file,
-            or another file of answers to the same instructions, told by its ending.
+        fields: The file's own names, by ours: instruction, input, task, lang; id, where answers
+            are matched by it.
+        references: Where right answers stand, by the name of who gave them: a field of the file;
+            another file of answers to the same instructions, told by its ending; or
+            ``{path, key, output}``, a file with the answer in its field ``output`` and the
+            question's id in ``key`` (null: the same instructions). Null, or a null path, is none.
+        expand: A list field whose elements are each a question, their fields over the row's.
         num_questions: How many, from the start; null is all.
         max_field_chars: The longest text that is taken for real.
 
     Raises:
-        InputError: A field has a name that we do not know.
+        InputError: A field or a reference's key has a name that we do not know.
     """
 
     path: str
     fields: Mapping[str, str] = field(default_factory=dict)
-    references: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, Where | None] = field(default_factory=dict)
+    expand: str | None = None
     num_questions: int | None = None
     max_field_chars: int = 100_000
 
     def __post_init__(self) -> None:
-        """Refuses unknown field names."""
+        """Refuses unknown names."""
         for name in self.fields:
             require_choice("questions.fields", name, _FIELDS)
+        self._references()
 
     def questions(self, held_out: Sequence[Question] = ()) -> Sequence[Question]:
         """The file's questions in its order; the arm's held-out rows are not used.
@@ -88,16 +94,11 @@ class QuestionFile:
         """
         del held_out
         file = read_rows(self.path)
-        numbers = range(1, len(file.rows) + 1)[: self.num_questions]
-        prompts = [self._instruction(file, number) for number in numbers]
-        number_of: dict[str, int] = {}
-        for number, prompt in zip(numbers, prompts, strict=True):
-            first = number_of.setdefault(prompt.id, number)
-            if first != number:
-                raise file.error(number, f"the same question as row {first}; remove one")
-        answers = {
-            name: self._answers(file, prompts, where) for name, where in self.references.items()
-        }
+        if self.expand is not None:
+            file = file.expanded(self.expand)
+        prompts = self._prompts(file)
+        asked = Asked(file, prompts, self.fields.get("id", "id"), self.max_field_chars)
+        answers = {name: each.answers(asked) for name, each in self._references().items()}
         return [
             Question(
                 prompt,
@@ -108,8 +109,24 @@ class QuestionFile:
 
     def inputs(self) -> Sequence[InputFile]:
         """The question file and the files of references."""
-        paths = (self.path, *(each for each in self.references.values() if _is_file(each)))
-        return tuple(read_rows(path).input_file for path in paths)
+        answers = [file for each in self._references().values() for file in each.inputs()]
+        return (read_rows(self.path).input_file, *answers)
+
+    def _references(self) -> dict[str, Reference]:
+        named = ((name, reference(name, where)) for name, where in self.references.items())
+        return {name: each for name, each in named if each is not None}
+
+    def _prompts(self, file: RowFile) -> list[Instruction]:
+        prompts: list[Instruction] = []
+        number_of: dict[str, int] = {}
+        for number in range(1, len(file.rows) + 1)[: self.num_questions]:
+            prompt = self._instruction(file, number)
+            first = number_of.setdefault(prompt.id, number)
+            if first != number:
+                problem = f"the same question as row {place(file, first)}; remove one"
+                raise file.error(number, problem)
+            prompts.append(prompt)
+        return prompts
 
     def _instruction(self, file: RowFile, number: int) -> Instruction:
         def text(ours: str) -> str:
@@ -130,25 +147,6 @@ class QuestionFile:
             task=text("task"),
             lang=text("lang") or detect_language(instruction),
         )
-
-    def _answers(
-        self, file: RowFile, prompts: Sequence[Instruction], where: str
-    ) -> Mapping[str, str]:
-        """Right answers by question id, from a file of answers or a field of this one."""
-        if _is_file(where):
-            found = AnswerFile(
-                where, empty_output="drop", max_field_chars=self.max_field_chars
-            ).answers(prompts)
-            if not found:
-                raise InputError(
-                    f"{where}: answers none of the questions in {self.path}; instruction and input "
-                    "must be the same in both"
-                )
-            return found
-        return {
-            prompt.id: file.text(number, where, max_chars=self.max_field_chars)
-            for number, prompt in enumerate(prompts, start=1)
-        }
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,3 @@ class RunQuestions:
     @property
     def _file(self) -> Path:
         return Path(self.path) / "questions.jsonl"
-
-
-def _is_file(reference: str) -> bool:
-    return reference.endswith(_FILE_ENDINGS)
