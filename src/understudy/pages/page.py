@@ -170,12 +170,16 @@ Block = Text | Notice | Table | Chart | Examples | Folded
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading that says what was found, and the blocks that show it. ``key`` is its anchor."""
+    """A heading that says what was found, and the blocks that show it. ``key`` is its anchor.
+
+    ``files`` lie beside the page and hold the section's numbers; they are linked at its end.
+    """
 
     key: str
     short: str
     title: str
     blocks: Sequence[Block]
+    files: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""``report.html`` and ``report.json`` from a folder of runs.
+"""``report.html`` and ``report.json`` from a folder of runs, and files for a paper beside them.
 
 The names in ``report.json`` are fixed, other tools rely on them: ``arms[{name, runs, metrics{name:
 {mean, low, high, n}}}]``, ``differences[{arm, against, metric, mean, low, high, n}]``,
@@ -16,6 +16,7 @@ from typing import Any
 from understudy.metrics.intervals import CONFIDENCE, NUM_RESAMPLES, SeedSpread
 from understudy.pages.page import render
 from understudy.report.compare import Comparison, Contrast, Row, Summary, compare
+from understudy.report.export import FIGURES, TABLES, export_all, linked
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind
 from understudy.report.runs import load_runs
@@ -27,11 +28,17 @@ JSON = "report.json"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A written report: its comparison and its two files."""
+    """A written report: its comparison, its page, its JSON, and the files for a paper.
+
+    ``files`` are those that could be written below the folders ``tables`` and ``figures``.
+    """
 
     comparison: Comparison
     html: Path
     json: Path
+    tables: Path
+    figures: Path
+    files: tuple[Path, ...] = ()
 
     @property
     def has_failures(self) -> bool:
@@ -49,7 +56,8 @@ def build_report(
 ) -> Report:
     """Compares the arms of all runs below ``runs_folder`` and writes the report.
 
-    A folder without a finished run still gets a report, which names what failed. ``ask`` names
+    Beside it come its tables as CSV and LaTeX and its figures as PDF and SVG, see report.export. A
+    folder without a finished run still gets a report, which names what failed. ``ask`` names
     differences between arms that are the question (:data:`understudy.report.guard.ASKABLE`).
 
     Raises:
@@ -58,17 +66,21 @@ def build_report(
     comparison = compare(load_runs(runs_folder), ask=ask, num_resamples=num_resamples)
     page = report_page(comparison, title=title, source=runs_folder.resolve().name)
     out_folder.mkdir(parents=True, exist_ok=True)
-    report = Report(comparison, out_folder / HTML, out_folder / JSON)
-    _write(report.html, render(page))
+    html, report_file = out_folder / HTML, out_folder / JSON
+    _write(html, render(page))
     content = report_json(comparison, num_resamples)
-    _write(report.json, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return report
+    _write(report_file, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    files = export_all(comparison, out_folder, num_resamples=num_resamples)
+    if files:
+        _write(html, render(linked(page, out_folder, files)))
+    folders = out_folder / TABLES, out_folder / FIGURES
+    return Report(comparison, html, report_file, *folders, tuple(files))
 
 
 def _write(path: Path, text: str) -> None:
     """Writes the file whole or not at all."""
     partial = path.with_name(f".{path.name}")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", errors="replace")
     partial.replace(path)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(*, run: Run, runs: str, ask: Sequence[str]) -> None:
-    """Writes ``report.html`` and ``report.json`` into the run folder and prints the tables.
+    """Writes the report and its files into the run folder and prints its tables.
 
     Args:
         run: The run to record in.
@@ -31,7 +31,7 @@ def run(*, run: Run, runs: str, ask: Sequence[str]) -> None:
         InputError: The folder does not exist or holds no run.
     """
     report = build_report(_existing(runs), run.folder, ask=ask)
-    for path in (report.html, report.json):
+    for path in (report.html, report.json, *report.files):
         run.add_output(path)
     _print(report, Path(runs))
 
@@ -61,6 +61,8 @@ def _print(report: Report, runs: Path) -> None:
     console = Console()
     print_comparison(report.comparison, console)
     lines = [f"report: {_shown(report.html)}"]
+    if report.files:
+        lines.append(f"for a paper: {_shown(report.tables)} {_shown(report.figures)}")
     if list(runs.rglob("wandb/offline-run-*")):
         lines.append(f"to W&B: wandb sync $(find {_shown(runs)} -name 'offline-run-*')")
     for line in lines:

@@ -1,0 +1,168 @@
+"""A comparison's tables for a paper, each with what its intervals are in the caption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from understudy.metrics.intervals import NUM_RESAMPLES
+from understudy.report.cells import series_of
+from understudy.report.compare import Comparison, Contrast, Row, Summary
+from understudy.report.findings import capital
+from understudy.report.guard import BUDGETS
+from understudy.report.held import amount, budget_kind
+from understudy.report.labels import (
+    difference_label,
+    main_metrics,
+    metric_label,
+    number,
+    p_value,
+    parts_of,
+    spread,
+)
+from understudy.report.latex import TexCell, TexTable, tex_table
+from understudy.report.tidy import part_kind
+
+_MAX_METRICS = 4
+_PART_TABLES = {
+    "family": ("families", "task family"),
+    "split": ("splits", "test split"),
+    "set": ("sets", "question set"),
+    "language": ("languages", "language"),
+    "bucket": ("buckets", "words in the reference"),
+}
+
+
+def tex_tables(comparison: Comparison, num_resamples: int = NUM_RESAMPLES) -> dict[str, str]:
+    """File name to LaTeX; a table without rows is not there."""
+    if not comparison.arms:
+        return {}
+    tables = [
+        *_result(comparison, num_resamples),
+        *_differences(comparison, num_resamples),
+        *_parts(comparison, num_resamples),
+        _budgets(comparison),
+    ]
+    return {f"{table.name}.tex": tex_table(table) for table in tables}
+
+
+def _interval(num_resamples: int) -> str:
+    return (
+        "mean over its 95 % interval over questions (percentile bootstrap, "
+        f"{num_resamples:,} resamples, scores averaged over seeds)"
+    )
+
+
+def _cell(summary: Summary | None) -> TexCell:
+    if summary is None or summary.mean is None:
+        return TexCell("\N{EM DASH}")
+    return TexCell(number(summary.mean), spread(summary.low, summary.high))
+
+
+def _grouped(
+    comparison: Comparison, cells: Mapping[str, Sequence[TexCell]]
+) -> list[list[Sequence[TexCell]]]:
+    """Rows of arms, then those of baselines."""
+    return [
+        [[TexCell(row.name), *cells[row.name]] for row in rows if row.name in cells]
+        for rows in (comparison.arms, comparison.baselines)
+    ]
+
+
+def _result(comparison: Comparison, num_resamples: int) -> list[TexTable]:
+    metrics = main_metrics(comparison.metrics)[:_MAX_METRICS]
+    if not metrics:
+        return []
+    cells = {
+        row.name: [
+            *(_cell(row.metrics.get(metric)) for metric in metrics),
+            TexCell(_count(row.metrics.get(metrics[0]))),
+            TexCell(str(len(row.entry.seeds) or "\N{EM DASH}")),
+        ]
+        for row, _ in series_of(comparison)
+    }
+    caption = (
+        f"{capital(', '.join(map(metric_label, metrics)))}: {_interval(num_resamples)}; n counts "
+        f"the questions of the first. Below the rule are baselines."
+    )
+    header = ["Arm", *(capital(metric_label(metric)) for metric in metrics), "n", "Seeds"]
+    return [TexTable("result", caption, header, _grouped(comparison, cells))]
+
+
+def _count(summary: Summary | None) -> str:
+    return "\N{EM DASH}" if summary is None else f"{summary.n:,}"
+
+
+def _differences(comparison: Comparison, num_resamples: int) -> list[TexTable]:
+    metrics = main_metrics(comparison.metrics)[:_MAX_METRICS]
+    groups = [
+        [_contrast(one) for one in comparison.differences if one.metric == metric]
+        for metric in metrics
+    ]
+    if not any(groups):
+        return []
+    caption = (
+        f"Paired differences: {_interval(num_resamples)}, over the n questions that both arms "
+        "have; p of the two-sided sign-flip test, Holm-corrected over the pairs of a metric."
+    )
+    header = ["Arms", "Metric", "Difference", "n", "p", "p (Holm)"]
+    return [TexTable("differences", caption, header, groups, texts=2)]
+
+
+def _contrast(one: Contrast) -> list[TexCell]:
+    return [
+        TexCell(difference_label(one.arm, one.against)),
+        TexCell(metric_label(one.metric)),
+        TexCell(number(one.mean, signed=True), spread(one.low, one.high, signed=True)),
+        TexCell(f"{one.n:,}"),
+        TexCell(p_value(one.p)),
+        TexCell(p_value(one.p_holm)),
+    ]
+
+
+def _parts(comparison: Comparison, num_resamples: int) -> list[TexTable]:
+    """The headline by family, split, set and language, and ROUGE-L by length."""
+    tables = []
+    for kind, (name, what) in _PART_TABLES.items():
+        base = "eval/rouge_l" if kind == "bucket" else str(comparison.headline)
+        parts = {
+            part_kind(part)[1]: metric
+            for part, metric in parts_of(base, comparison.metrics).items()
+            if part_kind(part)[0] == kind
+        }
+        if parts:
+            tables.append(_part_table(comparison, name, parts, _caption(base, what, num_resamples)))
+    return tables
+
+
+def _caption(base: str, what: str, num_resamples: int) -> str:
+    return f"{capital(metric_label(base))} by {what}: {_interval(num_resamples)}."
+
+
+def _part_table(
+    comparison: Comparison, name: str, parts: Mapping[str, str], caption: str
+) -> TexTable:
+    rows = [row for row, _ in series_of(comparison)]
+    cells = {
+        row.name: [_cell(row.metrics.get(metric)) for metric in parts.values()] for row in rows
+    }
+    counts = {part: _most(rows, metric) for part, metric in parts.items()}
+    header = ["Arm", *(f"{part.replace('_', ' ')} (n {counts[part]:,})" for part in parts)]
+    return TexTable(name, caption, header, _grouped(comparison, cells))
+
+
+def _most(rows: Sequence[Row], metric: str) -> int:
+    return max((row.metrics[metric].n for row in rows if metric in row.metrics), default=0)
+
+
+def _budgets(comparison: Comparison) -> TexTable:
+    rows = []
+    for row in comparison.arms:
+        amounts = [(key, amount(row, key)) for key in BUDGETS]
+        kind = budget_kind(row)
+        shown = (
+            "\N{EM DASH}" if value is None else f"{value:,.0f}" + ("*" if key == kind else "")
+            for key, value in amounts
+        )
+        rows.append([TexCell(row.name), *map(TexCell, shown)])
+    caption = "What a run of each arm learned from, a mean over seeds; * was held equal."
+    return TexTable("budgets", caption, ["Arm", *map(capital, BUDGETS.values())], [rows])
