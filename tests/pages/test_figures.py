@@ -5,14 +5,12 @@ import pytest
 from understudy.pages.figures import (
     Curve,
     Dot,
-    HeatCell,
     PartDots,
     bucket_figure,
     difference_figure,
     interval_figure,
     label_text,
     loss_figure,
-    matrix_figure,
     parts_figure,
 )
 
@@ -68,18 +66,3 @@ def test_labels_are_escaped_wrapped_and_cut() -> None:
     assert label_text("a" * 250 + "b" * 250) == "a" * 30 + "<br>…" + "b" * 15
     assert label_text("one two three", 9) == "one two<br>three"
     assert label_text("") == "—"
-
-
-def test_a_matrix_shows_its_numbers_and_frames_what_is_marked() -> None:
-    cells = [
-        [HeatCell(".210", 1.0, is_marked=True), HeatCell("<.5>", 0.0)],
-        [HeatCell("—", None), HeatCell(".300", 0.5)],
-    ]
-    figure = matrix_figure(["a", "b"], ["x", "y"], cells, column_title="teacher")
-    (heat,) = figure.data
-    assert [list(row) for row in heat.z] == [[1.0, 0.0], [None, 0.5]]
-    assert [list(row) for row in heat.text] == [[".210", "&lt;.5&gt;"], ["—", ".300"]]
-    (frame,) = figure.layout.shapes
-    assert (frame.x0, frame.y1) == (-0.48, 0.46)
-    assert list(figure.layout.yaxis.range) == [1.5, -0.5]
-    assert list(figure.layout.xaxis.ticktext) == ["x", "y"]

@@ -69,27 +69,39 @@ def exchange_rates(
     Raises:
         ValueError: Sizes do not increase, are not positive, or do not match the columns.
     """
-    own, other = (
-        _checked(each, scores) for each, scores in zip(sizes, (first, second), strict=True)
-    )
-    joined = np.concatenate([first, second], axis=1)
-    joined = joined[~np.isnan(joined).any(axis=1)]
-    num_items = len(joined)
-    reason = _why_undefined(num_items, len(other))
+    own, other = _checked_sizes(sizes, first, second)
+    joined = _complete(first, second)
+    points = exchange_points(first, second, sizes=sizes)
+    reason = _why_undefined(len(joined), len(other))
     if reason:
-        return [Exchange(size, None, None, None, num_items, reason) for size in sizes[0]]
-    worth = _worth(joined.mean(axis=0)[:, None], own, other)[:, 0]
-    if num_items < 2:
         return [
-            Exchange(size, _rows(one, other), None, None, 1, "one item gives no interval")
-            for size, one in zip(sizes[0], worth, strict=True)
+            Exchange(size, point, None, None, len(joined), reason)
+            for size, point in zip(sizes[0], points, strict=True)
         ]
     means = resampled_means(joined, num_resamples=num_resamples, seed=seed)
     lows, highs = _ends(_worth(means, own, other))
     return [
-        Exchange(size, _rows(one, other), _rows(low, other), _rows(high, other), num_items)
-        for size, one, low, high in zip(sizes[0], worth, lows, highs, strict=True)
+        Exchange(size, point, _rows(low, other), _rows(high, other), len(joined))
+        for size, point, low, high in zip(sizes[0], points, lows, highs, strict=True)
     ]
+
+
+def exchange_points(
+    first: Scores, second: Scores, *, sizes: tuple[Sequence[int], Sequence[int]]
+) -> list[Rows | None]:
+    """The values of :func:`exchange_rates` without their intervals, null where undefined."""
+    own, other = _checked_sizes(sizes, first, second)
+    joined = _complete(first, second)
+    if len(joined) == 0 or len(other) < 2:
+        return [None] * len(own)
+    return [_rows(one, other) for one in _worth(joined.mean(axis=0)[:, None], own, other)[:, 0]]
+
+
+def _complete(first: Scores, second: Scores) -> Scores:
+    """The scores of both, of the items that have every one."""
+    joined: Scores = np.concatenate([first, second], axis=1)
+    is_complete = ~np.isnan(joined).any(axis=1)
+    return np.asarray(joined[is_complete])
 
 
 def monotone_fit(
@@ -113,6 +125,12 @@ def monotone_fit(
     return fit
 
 
+def _checked_sizes(
+    sizes: tuple[Sequence[int], Sequence[int]], first: Scores, second: Scores
+) -> tuple[Float[np.ndarray, " sizes"], Float[np.ndarray, " others"]]:
+    return _checked(sizes[0], first), _checked(sizes[1], second)
+
+
 def _checked(sizes: Sequence[int], scores: Scores) -> Float[np.ndarray, " sizes"]:
     if len(sizes) != scores.shape[1]:
         raise ValueError(f"{len(sizes)} sizes for {scores.shape[1]} columns of scores")
@@ -124,7 +142,9 @@ def _checked(sizes: Sequence[int], scores: Scores) -> Float[np.ndarray, " sizes"
 def _why_undefined(num_items: int, num_sizes: int) -> str:
     if num_items == 0:
         return "no item has a score at every size"
-    return "" if num_sizes > 1 else "one size of the other teacher makes no curve"
+    if num_sizes < 2:
+        return "one size of the other teacher makes no curve"
+    return "" if num_items > 1 else "one item gives no interval"
 
 
 def _worth(

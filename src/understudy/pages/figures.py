@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
@@ -58,56 +58,28 @@ class PartDots:
 
 
 @dataclass(frozen=True, slots=True)
-class HeatCell:
-    """A value with its text; ``heat`` from 0 to 1 colours it, ``is_marked`` frames it."""
+class Line:
+    """Dots joined along x; ``texts`` name their places."""
 
-    text: str
-    heat: float | None
-    is_marked: bool = False
-    hover: str = ""
-
-
-def matrix_figure(
-    rows: Sequence[str],
-    columns: Sequence[str],
-    cells: Sequence[Sequence[HeatCell]],
-    *,
-    column_title: str,
-) -> go.Figure:
-    """Rows by columns, each cell with its number; the stronger the colour, the greater its heat."""
-    figure = go.Figure(
-        go.Heatmap(
-            z=[[cell.heat for cell in row] for row in cells],
-            text=[[html.escape(cell.text) for cell in row] for row in cells],
-            customdata=[[html.escape(cell.hover) for cell in row] for row in cells],
-            texttemplate="%{text}", textfont={"color": light("ink"), "size": 15},
-            hovertemplate="%{customdata}<extra></extra>", hoverongaps=False,
-            colorscale=[[0, light("ground")], [1, light("heat")]], zmin=0, zmax=1,
-            showscale=False, xgap=2, ygap=2,
-        )
-    )  # fmt: skip
-    for y, row in enumerate(cells):
-        for x, cell in enumerate(row):
-            if cell.is_marked:
-                figure.add_shape(
-                    type="rect", x0=x - 0.48, x1=x + 0.48, y0=y - 0.46, y1=y + 0.46,
-                    line={"color": light("ink"), "width": 2},
-                )  # fmt: skip
-    layout = figure_layout(height=120 + _ROW_HEIGHT * len(rows))
-    figure.update_layout(**layout | {"margin": _tight_top()})
-    _category_axis(figure.update_xaxes, columns, side="top", title_text=column_title)
-    _category_axis(figure.update_yaxes, rows, range=[len(rows) - 0.5, -0.5])
-    return figure
+    name: str
+    series: int
+    x: Sequence[float]
+    dots: Sequence[Dot]
+    texts: Sequence[str]
 
 
-def _category_axis(update: Callable[..., object], names: Sequence[str], **own: object) -> None:
-    ticks = {
-        "tickvals": list(range(len(names))),
-        "ticktext": [label_text(name, 22) for name in names],
-        "showgrid": False,
-        "zeroline": False,
-    }
-    update(**ticks | own)
+@dataclass(frozen=True, slots=True)
+class WorthDot:
+    """How much y an x is worth; ``bound`` is ">" or "<" where y is a side of what was measured."""
+
+    name: str
+    series: int
+    x: float
+    y: float
+    low: float
+    high: float
+    bound: str
+    hover: str
 
 
 def interval_figure(dots: Sequence[Dot], axis_title: str) -> go.Figure:
@@ -325,4 +297,92 @@ def _part_trace(
         customdata=[_hover(dot).removesuffix("<extra></extra>") for dot in dots],
         hovertemplate="%{customdata}<extra></extra>",
         **{error: bars},
+    )  # fmt: skip
+
+
+def line_figure(lines: Sequence[Line], axis_title: str, x_title: str, *, is_log: bool) -> go.Figure:
+    """A line for each series along a logarithmic axis or named places; seeds are dashes."""
+    figure = go.Figure()
+    for place, line in enumerate(lines):
+        shift = _shift(place, len(lines))
+        x = [value * 1.06**shift if is_log else value + 0.2 * shift for value in line.x]
+        _add_seed_dashes(figure, line, x)
+        trace = _part_trace(
+            PartDots(line.name, line.series, {}), line.dots,
+            x=x, y=[dot.mean for dot in line.dots], error="error_y",
+        )  # fmt: skip
+        trace.mode = "lines+markers"
+        trace.line = {"color": series_colour(line.series), "width": 1.8}
+        figure.add_trace(trace)
+    ticks = {value: text for line in lines for value, text in zip(line.x, line.texts, strict=True)}
+    figure.update_layout(**figure_layout(height=460), showlegend=True)
+    figure.update_xaxes(
+        type="log" if is_log else "linear",
+        tickvals=list(ticks), ticktext=[label_text(text, 22) for text in ticks.values()],
+        title_text=x_title, zeroline=False,
+    )  # fmt: skip
+    figure.update_yaxes(title_text=axis_title, zeroline=False)
+    return figure
+
+
+def _add_seed_dashes(figure: go.Figure, line: Line, x: Sequence[float]) -> None:
+    seeds = [
+        (place, seed, value)
+        for place, dot in zip(x, line.dots, strict=True)
+        if len(dot.by_seed) > 1
+        for seed, value in dot.by_seed.items()
+    ]
+    if not seeds:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=[place for place, _, _ in seeds], y=[value for _, _, value in seeds], mode="markers",
+            marker={"color": series_colour(line.series), "size": 9, "symbol": "line-ew-open",
+                    "line": {"width": 1.5}},
+            customdata=[seed for _, seed, _ in seeds], showlegend=False,
+            name=label_text(line.name, 40),
+            hovertemplate="seed %{customdata}: %{y:.3f}<extra>%{fullData.name}</extra>",
+        )
+    )  # fmt: skip
+
+
+def worth_figure(dots: Sequence[WorthDot], x_title: str, y_title: str) -> go.Figure:
+    """Rows of one teacher against rows of another, with the line on which both are worth the same.
+
+    Triangles point out of the measured range, where nothing is extrapolated.
+    """
+    figure = go.Figure()
+    ends = [value for dot in dots for value in (dot.x, dot.y, dot.low, dot.high)]
+    if ends:
+        line = {"color": light("muted"), "width": 1.5, "dash": "dot"}
+        low, high = min(ends), max(ends)
+        figure.add_shape(type="line", x0=low, x1=high, y0=low, y1=high, line=line)
+    for name in dict.fromkeys(dot.name for dot in dots):
+        figure.add_trace(_worth_trace([dot for dot in dots if dot.name == name]))
+    figure.update_layout(**figure_layout(height=440), showlegend=True)
+    ticks = sorted({dot.x for dot in dots})
+    figure.update_xaxes(
+        type="log", tickvals=ticks, ticktext=[f"{value:,.0f}" for value in ticks],
+        title_text=x_title,
+    )  # fmt: skip
+    figure.update_yaxes(type="log", tickformat=",", dtick="D2", title_text=y_title)
+    return figure
+
+
+def _worth_trace(dots: Sequence[WorthDot]) -> go.Scatter:
+    (first, *_) = dots
+    colour = series_colour(first.series)
+    symbols = {"": series_marker(first.series, size=11)["symbol"],
+               ">": "triangle-up-open", "<": "triangle-down-open"}  # fmt: skip
+    return go.Scatter(
+        x=[dot.x for dot in dots], y=[dot.y for dot in dots], mode="markers",
+        name=label_text(first.name, 40),
+        marker={"color": colour, "size": 11, "symbol": [symbols[dot.bound] for dot in dots]},
+        error_y={
+            "type": "data", "symmetric": False, "color": colour, "thickness": 2, "width": 4,
+            "array": [max(0.0, dot.high - dot.y) for dot in dots],
+            "arrayminus": [max(0.0, dot.y - dot.low) for dot in dots],
+        },
+        customdata=[html.escape(dot.hover) for dot in dots],
+        hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip

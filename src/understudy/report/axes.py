@@ -81,6 +81,15 @@ def axes_between(first: str, second: str, differs: Callable[[str], bool]) -> fro
     return frozenset(axes | ({TEACHER} if set(keys) & set(TEACHER_KEYS) else set()))
 
 
+def axis_of(key: str) -> str:
+    """The axis of an override's key, "" for a key that asks nothing.
+
+    >>> axis_of("data.max_length_ratio"), axis_of("data.path")
+    ('length limit', '')
+    """
+    return next((axis.name for axis in reversed(_axes_of(key))), "")
+
+
 def fields_of(axis: str) -> set[str]:
     """All fields that overrides of this axis change."""
     return {field for each in _AXES.values() if each.name == axis for field in each.fields}

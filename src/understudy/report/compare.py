@@ -28,9 +28,11 @@ from understudy.report.arms import (
     seed_differences,
     seed_means,
 )
+from understudy.report.grid import Grid, find_grid
 from understudy.report.guard import Verdict, check_ask, judge
 from understudy.report.labels import headline_metric
 from understudy.report.runs import FailedJob, RunRecord, RunSet
+from understudy.report.scaling import RowsWorth, rows_worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ class Comparison:
     """Everything a report says. ``arms`` are ranked by the headline metric, best first.
 
     ``not_asked`` are pairs of a grid that differ in several of its axes, which stand in place of
-    the reasons: nobody asked about them, and nothing is wrong with them.
+    the reasons: nobody asked about them, and nothing is wrong with them. ``grid`` is there when
+    the arms vary in two things, ``rows_worth`` when one of them is the number of rows.
     """
 
     arms: tuple[Row, ...]
@@ -128,6 +131,8 @@ class Comparison:
     headline: str | None = None
     metrics: tuple[str, ...] = field(default=())
     not_asked: tuple[Refusal, ...] = ()
+    grid: Grid | None = None
+    rows_worth: tuple[RowsWorth, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -176,13 +181,17 @@ def compare(
     of_items = sorted({metric for entry in (*arms, *baselines) for metric in entry.metrics})
     headline = headline_metric(of_items)
     ranked = sorted(rows[: len(arms)], key=lambda row: _rank(row, headline))
-    fair, refused, not_asked = _fair_pairs([row.entry for row in ranked], ask)
+    entries = [row.entry for row in ranked]
+    fair, refused, not_asked = _fair_pairs(entries, ask)
+    grid = find_grid(entries, headline, fair, num_resamples=num_resamples)
     return Comparison(
         arms=tuple(ranked),
         baselines=tuple(rows[len(arms) :]),
         differences=tuple(_contrasts(fair, of_items, num_resamples)),
         refused=tuple(refused),
         not_asked=tuple(not_asked),
+        grid=grid,
+        rows_worth=rows_worth(grid, entries, num_resamples=num_resamples),
         failed_jobs=name_failed(runs.failed_jobs, arms),
         superseded=tuple(superseded),
         headline=headline,

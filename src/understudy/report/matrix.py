@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.pages.figures import HeatCell, matrix_figure
+from understudy.pages.heatmap import HeatCell, matrix_figure
 from understudy.pages.page import Block, Cell, Chart, Section, Table
 from understudy.pages.page import Text as Words
 from understudy.report.arms import BASE

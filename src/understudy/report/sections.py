@@ -26,6 +26,7 @@ from understudy.report.findings import (
     lead,
     result_title,
 )
+from understudy.report.grid_sections import grid_sections
 from understudy.report.labels import (
     LOSS_ON,
     difference_label,
@@ -51,6 +52,7 @@ def report_page(comparison: Comparison, *, title: str, source: str) -> Page:
     sections = [
         *(_result(comparison) if comparison.arms else []),
         *(_differences(comparison) if len(comparison.arms) > 1 else []),
+        *grid_sections(comparison),
         *family_sections(comparison),
         *question_sections(comparison),
         *bucket_sections(comparison),

@@ -1,0 +1,286 @@
+"""The report's sections on arms that vary in two things: what each level does to the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from understudy.metrics.exchange import Exchange, Rows
+from understudy.metrics.intervals import Difference
+from understudy.pages.figures import (
+    Dot,
+    Line,
+    WorthDot,
+    difference_figure,
+    line_figure,
+    worth_figure,
+)
+from understudy.pages.page import Block, Cell, Chart, Folded, Section, Table
+from understudy.pages.page import Text as Words
+from understudy.report.cells import dot_of, summary_cell
+from understudy.report.compare import Comparison
+from understudy.report.findings import capital
+from understudy.report.grid import Gap, GapChange, Grid
+from understudy.report.labels import difference_label, metric_label, number, p_value, spread
+from understudy.report.scaling import RowsWorth
+
+_WORTH_NOTE = (
+    "For each number of rows of the first teacher: the smallest number of the second teacher's "
+    "rows whose score reaches it. Both curves are made monotone (isotonic regression); between "
+    "measured sizes the score is linear in the logarithm of the rows. Intervals are 95 %, of a "
+    "paired bootstrap over questions. Beyond the measured sizes nothing is extrapolated."
+)
+_MAX_DRAWN = 30
+_UNKNOWN = "\N{EM DASH}"
+
+
+def grid_sections(comparison: Comparison) -> list[Section]:
+    """A section where arms vary in two things.
+
+    Where one of them is the number of rows, it says what one teacher's are worth in the other's.
+    """
+    grid = comparison.grid
+    if grid is None:
+        return []
+    blocks: list[Block] = [*_line_chart(comparison, grid)]
+    if comparison.rows_worth:
+        blocks += _worth_blocks(comparison.rows_worth)
+        key, short, title = "scaling", "Rows", worth_title(comparison.rows_worth)
+    else:
+        key, short, title = "grid", capital(grid.axis), grid_title(grid)
+    blocks += _gap_blocks(grid)
+    blocks.append(Folded("Every cell of the grid as a table", [_cells_table(comparison, grid)]))
+    return [Section(key, short, title, blocks)]
+
+
+def grid_title(grid: Grid) -> str:
+    """How the difference of the two best series changes from the first level to the last."""
+    label = metric_label(grid.metric)
+    first_pair = [one for one in grid.changes if (one.first, one.second) == _pair(grid)]
+    if not first_pair:
+        return f"{capital(label)} by {grid.axis}"
+    change = first_pair[-1]
+    by_level = {gap.level: gap.difference for gap in grid.gaps
+                if (gap.first, gap.second) == (change.first, change.second)}  # fmt: skip
+    before, after = by_level[change.reference].mean, by_level[change.level].mean
+    one = change.difference
+    pair = difference_label(change.first, change.second)
+    text = (
+        f"{pair} is {number(before, signed=True)} at {change.reference} and "
+        f"{number(after, signed=True)} at {change.level}"
+    )
+    size = f"{number(one.mean, signed=True)} {spread(one.low, one.high, signed=True)}".rstrip()
+    if one.mean is None:
+        return f"{text}: the change is undefined, {one.reason}"
+    is_told = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
+    return (
+        f"{text}: it changes by {size}" if is_told else f"{text}: no change is told apart ({size})"
+    )
+
+
+def _pair(grid: Grid) -> tuple[str, str]:
+    return (grid.gaps[0].first, grid.gaps[0].second) if grid.gaps else ("", "")
+
+
+def worth_title(pairs: Sequence[RowsWorth]) -> str:
+    """What the most rows with a known worth are worth, or which side of the range it is on."""
+    pair = pairs[0]
+    known = [one for one in pair.rates if one.worth is not None]
+    if not known:
+        return f"What rows of {pair.first} are worth in rows of {pair.second} is undefined"
+    inside = [one for one in known if one.worth and not one.worth.bound]
+    above = [one for one in known if one.worth and one.worth.bound == ">"]
+    if above and (above[0] is known[0] or not inside):
+        one = above[0]
+        most = f"{one.worth.count:,.0f}" if one.worth else ""
+        return f"Even {most} rows of {pair.second} fall short of {one.size:,} rows of {pair.first}"
+    one = (inside or known)[-1]
+    return (
+        f"{one.size:,} rows of {pair.first} are worth {rows_text(one.worth)} rows of {pair.second}"
+        f"{_interval_text(one)}"
+    )
+
+
+def rows_text(rows: Rows | None) -> str:
+    """A number of rows for reading, to three digits, or the side of the range on which it is.
+
+    >>> rows_text(Rows(4213.4)), rows_text(Rows(7600, ">")), rows_text(None)
+    ('4,210', 'more than 7,600', '\N{EM DASH}')
+    """
+    if rows is None:
+        return _UNKNOWN
+    if rows.bound:
+        return f"{'more' if rows.bound == '>' else 'fewer'} than {rows.count:,.0f}"
+    return f"{float(f'{rows.count:.3g}'):,.0f}"
+
+
+def _interval_text(one: Exchange) -> str:
+    if one.low is None or one.high is None:
+        return ""
+    return f" [{rows_text(one.low)}, {rows_text(one.high)}]"
+
+
+def _line_chart(comparison: Comparison, grid: Grid) -> list[Block]:
+    rows = {row.name: row for row in comparison.arms}
+    lines = []
+    for place, series in enumerate(grid.series):
+        found = [
+            (level.x if grid.is_numeric and level.x else float(at), dot, level.name)
+            for at, level in enumerate(grid.levels)
+            if (series, level.name) in grid.arms
+            and (dot := dot_of(rows[grid.arms[series, level.name]], grid.metric, place))
+        ]
+        if found:
+            xs, dots, texts = zip(*found, strict=True)
+            lines.append(Line(series, place, xs, dots, texts))
+    if not lines:
+        return []
+    label = metric_label(grid.metric)
+    figure = line_figure(lines, label, _x_title(grid), is_log=grid.is_numeric)
+    caption = f"Mean {label} with its 95 % interval over questions; dashes are single seeds." + (
+        " The x axis is logarithmic." if grid.is_numeric else ""
+    )
+    alt = "; ".join(f"{line.name}: {_told(line)}" for line in lines)
+    return [Chart(figure, caption, f"{label} by {grid.axis}. {alt}")]
+
+
+def _told(line: Line) -> str:
+    found = zip(line.dots, line.texts, strict=True)
+    return ", ".join(f"{number(dot.mean)} at {text}" for dot, text in found)
+
+
+def _x_title(grid: Grid) -> str:
+    return (
+        "parameters of the base model"
+        if grid.axis == "base model" and grid.is_numeric
+        else grid.axis
+    )
+
+
+def _worth_blocks(pairs: Sequence[RowsWorth]) -> list[Block]:
+    dots = [
+        WorthDot(
+            f"{pair.first} in rows of {pair.second}", place, one.size, one.worth.count,
+            (one.low or one.worth).count, (one.high or one.worth).count, one.worth.bound,
+            f"{one.size:,} rows of {pair.first}: {rows_text(one.worth)}{_interval_text(one)}",
+        )
+        for place, pair in enumerate(pairs)
+        for one in pair.rates
+        if one.worth
+    ]  # fmt: skip
+    table = _worth_table(pairs)
+    note = Words(_WORTH_NOTE, is_muted=True)
+    if not dots:
+        return [table, note]
+    first = pairs[0].first
+    others = pairs[0].second if len(pairs) == 1 else "another teacher"
+    figure = worth_figure(dots, f"rows of {first}", f"rows of {others} with the same score")
+    caption = (
+        "What rows are worth, both axes logarithmic; the dotted line is one for one. A triangle is "
+        "a worth beyond the rows that were measured; an interval's end may lie there too."
+    )
+    return [Chart(figure, caption, worth_title(pairs)), table, note]
+
+
+def _worth_table(pairs: Sequence[RowsWorth]) -> Table:
+    rows = []
+    for pair in pairs:
+        for place, one in enumerate(pair.rates):
+            by_seed = [rows_text(values[place]) for values in pair.by_seed.values()]
+            rows.append(
+                [
+                    Cell(f"{one.size:,} of {pair.first}"),
+                    Cell(f"{rows_text(one.worth)} of {pair.second}", one.reason),
+                    Cell(_interval_text(one).strip() or _UNKNOWN),
+                    Cell(f"{one.n:,}"),
+                    Cell("; ".join(by_seed) or _UNKNOWN),
+                ]
+            )
+    header = ["Rows", "Are worth", "95 % interval", "n", "Single seeds"]
+    return Table(f"What rows are worth in {metric_label(pairs[0].metric)}.", header, rows)
+
+
+def _gap_blocks(grid: Grid) -> list[Block]:
+    if not grid.gaps:
+        return []
+    dots = [
+        Dot(f"{gap.level}: {difference_label(gap.first, gap.second)}", one.mean, one.low, one.high,
+            one.n, -1, gap.by_seed, number(one.mean, signed=True))
+        for gap in grid.gaps if (one := gap.difference).mean is not None
+    ][:_MAX_DRAWN]  # fmt: skip
+    label = metric_label(grid.metric)
+    caption = (
+        f"Paired differences in {label} at each {grid.axis}, with 95 % intervals; ticks are single "
+        "seeds."
+    )
+    alt = "; ".join(f"{dot.name} {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
+    blocks: list[Block] = []
+    if dots:
+        blocks.append(Chart(difference_figure(dots, "difference"), caption, alt))
+    blocks.append(_gaps_table(grid))
+    if grid.changes:
+        blocks.append(_changes_table(grid))
+    return blocks
+
+
+def _gaps_table(grid: Grid) -> Table:
+    rows = [
+        [
+            Cell(gap.level),
+            Cell(difference_label(gap.first, gap.second)),
+            *_cells(gap.difference),
+            Cell(", ".join(number(one, signed=True) for one in gap.by_seed.values()) or _UNKNOWN),
+        ]
+        for gap in grid.gaps
+    ]
+    header = [capital(grid.axis), "Pair", "Difference", "n", "p", "Single seeds"]
+    caption = (
+        f"Differences in {metric_label(grid.metric)} at each {grid.axis}. Intervals and p-values "
+        "are of each line alone; the section on differences corrects for the number of pairs."
+    )
+    return Table(caption, header, rows, texts=2)
+
+
+def _changes_table(grid: Grid) -> Table:
+    rows = [
+        [
+            Cell(f"{change.level} against {change.reference}"),
+            Cell(difference_label(change.first, change.second)),
+            *_cells(change.difference),
+            Cell(_share(grid.gaps, change)),
+        ]
+        for change in grid.changes
+    ]
+    header = [capital(grid.axis), "Pair", "Change of the difference", "n", "p", "Of it remains"]
+    caption = (
+        "How the difference changes from the first level: a difference of differences over the "
+        "questions that all four arms have. What remains is the share of the first level's "
+        "difference, where that is told apart from 0. Not corrected for the number of lines."
+    )
+    return Table(caption, header, rows, texts=2)
+
+
+def _cells(one: Difference) -> list[Cell]:
+    interval = spread(one.low, one.high, signed=True) or one.reason
+    return [Cell(number(one.mean, signed=True), interval), Cell(f"{one.n:,}"),
+            Cell(p_value(one.p_value))]  # fmt: skip
+
+
+def _share(gaps: Sequence[Gap], change: GapChange) -> str:
+    by_level = {gap.level: gap.difference for gap in gaps
+                if (gap.first, gap.second) == (change.first, change.second)}  # fmt: skip
+    before, after = by_level[change.reference], by_level[change.level]
+    is_told = before.low is not None and before.high is not None and before.low * before.high > 0
+    if not is_told or before.mean is None or after.mean is None:
+        return _UNKNOWN
+    return f"{after.mean / before.mean:.0%}".replace("-", "\N{MINUS SIGN}").replace("%", " %")
+
+
+def _cells_table(comparison: Comparison, grid: Grid) -> Table:
+    by_name = {row.name: row for row in comparison.arms}
+    rows = []
+    for level in grid.levels:
+        arms = [grid.arms.get((series, level.name)) for series in grid.series]
+        found = [by_name[arm].metrics.get(grid.metric) if arm else None for arm in arms]
+        rows.append([Cell(level.name), *(summary_cell(summary) for summary in found)])
+    caption = f"{capital(metric_label(grid.metric))}, mean and 95 % interval over questions."
+    return Table(caption, [capital(grid.axis), *grid.series], rows)

@@ -1,0 +1,80 @@
+"""How many rows of one teacher are worth n rows of another, where arms vary in their number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from understudy.metrics.exchange import Exchange, Rows, exchange_points, exchange_rates
+from understudy.report.arms import Entry, score_matrix
+from understudy.report.grid import NUM_EXAMPLES, Grid
+
+
+@dataclass(frozen=True, slots=True)
+class RowsWorth:
+    """What each number of ``first``'s rows is worth in rows of ``second``.
+
+    ``by_seed`` has the same from single seeds, without intervals, in the order of ``rates``.
+    """
+
+    first: str
+    second: str
+    metric: str
+    rates: tuple[Exchange, ...]
+    by_seed: Mapping[int, tuple[Rows | None, ...]]
+
+
+def rows_worth(
+    grid: Grid | None, entries: Sequence[Entry], *, num_resamples: int
+) -> tuple[RowsWorth, ...]:
+    """The best series of a grid of row numbers against each other one.
+
+    None where rows are not what varies, or where no two arms of equal size may be compared: what
+    keeps them apart would be taken for rows.
+    """
+    if grid is None or grid.keys != (NUM_EXAMPLES,):
+        return ()
+    by_name = {entry.name: entry for entry in entries}
+    found = []
+    for first, second in dict.fromkeys((gap.first, gap.second) for gap in grid.gaps):
+        if first == grid.series[0]:
+            curves = [_curve(grid, by_name, series) for series in (first, second)]
+            found.append(_worth(grid, first, second, curves, num_resamples))
+    return tuple(found)
+
+
+_Curve = dict[int, Entry]
+
+
+def _curve(grid: Grid, entries: Mapping[str, Entry], series: str) -> _Curve:
+    """The arms of a series by their number of rows; arms on all rows, a number unknown, are out."""
+    return {
+        int(level.x): entries[grid.arms[series, level.name]]
+        for level in grid.levels
+        if level.x and (series, level.name) in grid.arms
+    }
+
+
+def _worth(
+    grid: Grid, first: str, second: str, curves: Sequence[_Curve], num_resamples: int
+) -> RowsWorth:
+    own, other = curves
+    columns = [*own.values(), *other.values()]
+    sizes = list(own), list(other)
+    matrix = score_matrix([entry.mean_scores(grid.metric) for entry in columns])
+    rates = exchange_rates(
+        matrix[:, : len(own)], matrix[:, len(own) :], sizes=sizes, num_resamples=num_resamples
+    )
+    common = set.intersection(*(set(entry.seeds) for entry in columns))
+    by_seed = {}
+    for seed in sorted(common):
+        tables = [entry.tables[entry.seeds.index(seed)] for entry in columns]
+        scores = [
+            {item: score for item, score in table.get(grid.metric, {}).items() if score is not None}
+            for table in tables
+        ]
+        single = score_matrix(scores)
+        by_seed[seed] = tuple(
+            exchange_points(single[:, : len(own)], single[:, len(own) :], sizes=sizes)
+        )
+    return RowsWorth(first, second, grid.metric, tuple(rates), by_seed)
