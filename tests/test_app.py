@@ -33,7 +33,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--help"], "stage: evaluate, inspect, report, score, sft"),
+        (["--help"], "stage: dashboard, evaluate, inspect, report, score, sft"),
         (["--cfg", "job"], "understudy.stages.sft.run"),
         (["--info", "searchpath"], "Config search path"),
         (["-sc", "install=bash"], "complete"),

@@ -27,6 +27,7 @@ NEEDED = {
     "questions/file": ["questions.path=q.json"],
     "questions/run": ["model=checkpoint", "model.path=folder"],
     "prompt/checkpoint": ["model=checkpoint", "model.path=folder"],
+    "stage/dashboard": ["runs=folder"],
     "stage/evaluate": ["model.path=folder"],
     "stage/report": ["runs=folder"],
     "stage/score": ["answers=file.jsonl"],

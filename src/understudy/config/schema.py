@@ -206,6 +206,13 @@ class ReportConfig(Root):
 
 
 @dataclass
+class DashboardConfig(Root):
+    """``stage=dashboard``: the folder, or entity/project, whose runs are shown."""
+
+    runs: str = MISSING
+
+
+@dataclass
 class ScoreConfig(Root):
     """``stage=score``: a file of answers and the names of its fields."""
 
@@ -235,6 +242,7 @@ def register() -> None:
 
 _STAGE_SCHEMAS = {
     "report_schema": ReportConfig,
+    "dashboard_schema": DashboardConfig,
     "score_schema": ScoreConfig,
     "inspect_schema": InspectConfig,
 }

@@ -1,0 +1,157 @@
+"""What the W&B dashboard of a sweep shows: a fixed list of panels, those that its runs can fill.
+
+A new kind of metric is one more line in :func:`_sections`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from understudy.report.labels import (
+    BUCKETS,
+    LOSS_ON,
+    main_metrics,
+    metric_label,
+    parse_metric,
+    parts_of,
+)
+from understudy.report.runs import RunRecord
+from understudy.tracking.dashboard import (
+    BAR,
+    COMPARER,
+    LINE,
+    LINEAGE,
+    TABLE,
+    Dashboard,
+    Panel,
+    Section,
+)
+from understudy.tracking.wandb_run import AXES
+
+_ANSWER_LENGTH = "eval/answer_words"
+_SCORES = ("eval/rouge_l", "eval/lab_accuracy")
+_AXIS_LABELS = {"step": "step", "supervised_tokens": "supervised tokens"}
+_BUDGETS = {
+    "budget/supervised_tokens": "supervised tokens learned",
+    "budget/examples": "examples learned",
+    "budget/steps": "optimizer steps",
+    "seconds": "seconds in all",
+}
+
+
+def dashboard_of(
+    runs: Sequence[RunRecord], *, name: str, project: str, entity: str | None
+) -> Dashboard:
+    """The dashboard of ``runs``; ``name`` is what a reader knows them by."""
+    groups = {str(run.manifest["sweep_id"]) for run in runs if run.manifest.get("sweep_id")}
+    alone = {run.id for run in runs if not run.manifest.get("sweep_id")}
+    return Dashboard(
+        title=f"Understudy: {name}",
+        project=project,
+        entity=entity,
+        groups=tuple(sorted(groups)),
+        run_ids=tuple(sorted(alone)),
+        num_runs=len(runs),
+        sections=tuple(section for section in _sections(runs) if section.panels),
+    )
+
+
+def _sections(runs: Sequence[RunRecord]) -> list[Section]:
+    final = _final_metrics(runs)
+    logged = {str(name) for run in runs for name in run.history.columns}
+    greedy = [name for name in final if not parse_metric(name).decoding]
+    whole = [name for name in main_metrics(greedy) if name != _ANSWER_LENGTH]
+    sampled = [name for name in main_metrics(final) if parse_metric(name).decoding]
+    return [
+        Section(
+            "Scores by arm",
+            "Means over seeds, with the lowest and the highest seed. Intervals over questions and "
+            "paired tests are in the local report.",
+            _bars(whole),
+        ),
+        Section(
+            "Learning",
+            "Held-out loss is on each arm's own teacher's answers: it never ranks arms. Over "
+            "supervised tokens, arms with longer answers are compared at equal amounts learned.",
+            _curves(name for name in ("train/loss", "val/loss") if name in logged),
+        ),
+        Section(
+            "Student and teacher",
+            "Each student's loss on each teacher's held-out answers, in nats per token; a panel is "
+            "a teacher, a bar is a student.",
+            _bars(parts_of(LOSS_ON, final).values()),
+        ),
+        Section(
+            "By length of the reference",
+            "ROUGE-L where the reference has so many words.",
+            _bars(
+                name for part, name in parts_of("eval/rouge_l", final).items() if part in BUCKETS
+            ),
+        ),
+        Section(
+            "By questions",
+            "Scores on each question set, language and task.",
+            _bars(
+                name
+                for base in _SCORES
+                for part, name in parts_of(base, final).items()
+                if part not in BUCKETS
+            ),
+        ),
+        Section(
+            "Answer length",
+            "Words of an answer, characters where it is Chinese.",
+            _bars(name for name in greedy if parse_metric(name).base == _ANSWER_LENGTH),
+        ),
+        Section("Sampled answers", "The same of answers that were sampled.", _bars(sampled)),
+        Section(
+            "Budgets",
+            "What each arm learned from, and what it took.",
+            tuple(Panel(BAR, _BUDGETS[name], (name,)) for name in _known_budgets(runs)),
+        ),
+        Section(
+            "Runs",
+            "Where runs differ, what they answered, and what was made from what.",
+            _records(runs),
+        ),
+    ]
+
+
+def _final_metrics(runs: Iterable[RunRecord]) -> list[str]:
+    """The metrics that at least one run has a value of, in the order of their names."""
+    found = {name for run in runs for name, value in run.metrics.items() if value is not None}
+    return sorted(found)
+
+
+def _bars(metrics: Iterable[str]) -> tuple[Panel, ...]:
+    return tuple(Panel(BAR, metric_label(name), (name,)) for name in metrics)
+
+
+def _curves(metrics: Iterable[str]) -> tuple[Panel, ...]:
+    """Each metric over each axis, supervised tokens first."""
+    return tuple(
+        Panel(LINE, f"{metric_label(name)} by {_AXIS_LABELS[axis]}", (name,), axis)
+        for name in metrics
+        for axis in reversed(AXES)
+    )
+
+
+def _known_budgets(runs: Iterable[RunRecord]) -> list[str]:
+    learned = {f"budget/{key}" for run in runs for key, value in run.budget.items() if value}
+    return [name for name in _BUDGETS if name in learned or name == "seconds"]
+
+
+def _records(runs: Sequence[RunRecord]) -> tuple[Panel, ...]:
+    panels = [Panel(COMPARER, "what differs between runs")]
+    if any(run.items for run in runs):
+        panels.append(Panel(TABLE, "answers with their scores", ("eval/samples",)))
+    checkpoints = sorted(
+        {
+            artifact["name"]
+            for run in runs
+            for artifact in run.manifest.get("artifacts") or []
+            if artifact["type"] == "model"
+        }
+    )
+    panels += [Panel(LINEAGE, f"lineage of {name}", (name,)) for name in checkpoints[:1]]
+    return tuple(panels)
