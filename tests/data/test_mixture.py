@@ -11,7 +11,8 @@ import pytest
 
 from understudy.data.files import AnswerFile
 from understudy.data.hub import HubAnswers
-from understudy.data.mixture import Mixture, published_rows
+from understudy.data.mixture import Mixture
+from understudy.data.published import num_published
 from understudy.records import CompletionSource, InputError, Instruction
 
 ENGLISH = {"Say a": "b", "Say c": "d"}
@@ -91,7 +92,7 @@ def test_published_rows_are_known_before_anything_is_read() -> None:
     english = HubAnswers(name="en", repo="a/b", num_rows=52_002)
     chinese = HubAnswers(name="zh", repo="a/c", num_rows=48_818)
     unknown = AnswerFile("nowhere.json")
-    assert published_rows(english) == 52_002
-    assert published_rows(Mixture([english, chinese], "gpt4")) == 100_820
-    assert published_rows(Mixture([english, unknown], "gpt4")) is None
-    assert published_rows(unknown) is None
+    assert num_published(english) == 52_002
+    assert num_published(Mixture([english, chinese], "gpt4")) == 100_820
+    assert num_published(Mixture([english, unknown], "gpt4")) is None
+    assert num_published(unknown) is None

@@ -224,7 +224,7 @@ class AnswerRows(ABC):
     def _check_size(self, file: RowFile) -> None:
         if self.num_rows is not None and self.num_rows != len(file.rows):
             _log.warning(
-                "%s: %s rows, where %s were published; a run on other rows repeats nothing",
+                "%s: %s rows, where %s were published; other rows give other results",
                 file.path,
                 f"{len(file.rows):,}",
                 f"{self.num_rows:,}",

@@ -17,26 +17,11 @@ from typing import Any
 
 from understudy.data.answers import AnswerRows
 from understudy.data.rows import RowFile, content_sha256, read_rows
-from understudy.records import InputError, RunError
+from understudy.records import InputError, NotAtHand
 
 _log = logging.getLogger(__name__)
 _HUB_TIMEOUT_SECONDS = 10.0
 _SAVED = ("state.json", "dataset_dict.json")
-
-
-class NotAtHand(RunError):  # noqa: N818 - what is the case; a plan goes on without the rows
-    """A data set is neither here nor can it be downloaded.
-
-    Attributes:
-        what: Which repository was wanted by which data config, and why it did not come.
-        hint: The override that points to a local copy.
-    """
-
-    def __init__(self, what: str, hint: str) -> None:
-        """Joins both into the line for the user."""
-        super().__init__(f"{what}; {hint}")
-        self.what = what
-        self.hint = hint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from understudy.data.answers import AnswerRows
 from understudy.records import (
     Completion,
     CompletionSource,
@@ -78,12 +77,3 @@ class Mixture:
             dropped["duplicate_instruction"] += len(read.rows) - len(fresh)
             inputs.extend(read.inputs)
         return SourceRows(tuple(rows.values()), +dropped, tuple(dict.fromkeys(inputs)))
-
-
-def published_rows(source: CompletionSource) -> int | None:
-    """How many rows a source has, as far as its config says so; for plans without the data."""
-    if isinstance(source, Mixture):
-        numbers = [published_rows(part) for part in source.parts]
-        known = [number for number in numbers if number is not None]
-        return sum(known) if len(known) == len(numbers) else None
-    return source.num_rows if isinstance(source, AnswerRows) else None
