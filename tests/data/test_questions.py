@@ -76,6 +76,22 @@ def test_the_files_own_names_and_a_part_of_it(tmp_path: Path) -> None:
     assert dict(question.references) == {}
 
 
+def test_each_item_of_a_nested_row_is_a_question(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Add", "instances": [{"input": "1 1", "output": "2"}, {"input": "2 2"}]},
+        {"instruction": "Add", "instances": [{"input": "2 2", "output": "4"}]},
+    ]
+    (question,) = question_file(
+        tmp_path, rows, expand="instances", references={"human": "output"}, num_questions=1
+    ).questions()
+    assert (question.prompt.input, dict(question.references)) == ("1 1", {"human": "2"})
+    source = question_file(tmp_path, rows, expand="instances")
+    said = r"row 2 instances\[0\]: the same question as row 1 instances\[1\]"
+    with pytest.raises(InputError, match=said):
+        source.questions()
+    assert [file.rows for file in source.inputs()] == [2]
+
+
 @pytest.mark.parametrize(
     ("rows", "references", "said"),
     [
