@@ -46,7 +46,8 @@ def fetch(name: str, url: str, *, sha256: str | None, folder: Path) -> Path:
     except OSError as error:
         raise RunError(f"{url} could not be fetched ({_reason(error)})") from error
     except ValueError as error:
-        raise RunError(f"{url} gave other bytes than the published ({_reason(error)})") from error
+        hashes = str(error).partition("known hash: ")[2].partition(". ")[0]  # of pooch's paragraph
+        raise RunError(f"{url} gave other bytes than the published (sha256 {hashes})") from error
     return Path(stored)
 
 
