@@ -44,8 +44,11 @@ bench: install   ## speed beside peers; ANSWERS=FILE REFERENCES=FILE for ROUGE, 
 	@if [ -n "$(SFT_BENCH)" ]; then $(BIN)/python bench/sft.py "$(SFT_BENCH)"; \
 	else echo "skipped bench/sft.py: give SFT_BENCH=FILE, a bench that times its peers"; fi
 
-notebooks: install ## execute the notebooks
-	@ls notebooks/*.ipynb >/dev/null 2>&1 || echo "no notebooks yet"
+notebooks: install ## execute the notebooks on RUNS, or the newest sweep, into outputs/notebooks
+	@mkdir -p outputs/notebooks
+	@cp notebooks/*.ipynb outputs/notebooks
+	UNDERSTUDY_RUNS="$(if $(wildcard $(RUNS)),$(abspath $(RUNS)),$(RUNS))" $(BIN)/jupyter-execute --inplace --kernel_name=python3 outputs/notebooks/*.ipynb
+	@echo "executed: outputs/notebooks"
 
 clean:           ## remove what the commands above made, results excepted
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,23 @@ def test_the_columns_have_a_fixed_order_and_fixed_types(tmp_path: Path, add_run:
     assert set(kinds[["seconds", "timings.training", "eval/rouge_l"]]) == {"float64"}
     assert set(kinds[["path", "teacher", "error", "comparable.judge"]]) == {"str"}
     assert kinds["started"] == "datetime64[us, UTC]"
+
+
+def test_the_docs_list_the_fixed_columns_in_their_order() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "frame.md").read_text(encoding="utf-8")
+    table = text.split("## Columns of `load`")[1].split("\n\n")[2]
+    listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row)[:3]
+              if row.index(name) < row.index("|", 2)]  # fmt: skip
+    others = {f"comparable.{key}" for key in COMPARABLE_KEYS} - {"comparable.prompts"}
+    assert listed == [name for name in FIRST if name not in others]
+
+
+def test_a_mean_over_an_arms_runs_is_one_line(tmp_path: Path, add_run: AddRun) -> None:
+    for seed, score in enumerate((0.25, 0.75), start=1):
+        add_run(tmp_path / str(seed), seed=seed, metrics={"eval/rouge_l": score})
+    runs = load(tmp_path)
+    of_arms = runs[runs["status"] == "finished"].groupby("arm")["eval/rouge_l"]
+    assert of_arms.agg(["mean", "count"]).to_numpy().tolist() == [[0.5, 2]]
 
 
 def test_types_do_not_depend_on_which_values_are_null(tmp_path: Path, add_run: AddRun) -> None:

@@ -6,16 +6,15 @@ runs and seeds, and no intervals over questions.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.records import InputError
 from understudy.report.manifests import read_manifest
-from understudy.report.runs import SWEEP, FailedJob, RunRecord, RunSet, load_runs
+from understudy.report.runs import FailedJob, RunRecord, RunSet, load_runs
 
 _PROJECT = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -30,7 +29,6 @@ class Source:
     runs: RunSet
     manifests: Mapping[str, Mapping[str, Any]]
     root: Path | None = None
-    ask: tuple[str, ...] = field(default=())
 
     def place(self, path: str) -> str:
         """Where a run lies: its folder as it can be opened, or its page."""
@@ -65,7 +63,7 @@ def _read_folder(folder: Path) -> Source:
     runs = load_runs(folder)
     manifests = {run.path: run.manifest for run in runs.runs}
     manifests |= {job.path: _partial(folder / job.path) for job in runs.failed_jobs}
-    return Source(runs, manifests, folder, _asked(folder / SWEEP))
+    return Source(runs, manifests, folder)
 
 
 def _partial(folder: Path) -> dict[str, Any]:
@@ -73,15 +71,6 @@ def _partial(folder: Path) -> dict[str, Any]:
         return read_manifest(folder)
     except InputError:
         return {}
-
-
-def _asked(path: Path) -> tuple[str, ...]:
-    """What the sweep said it asks about, beyond what its arms' overrides say."""
-    try:
-        asked = json.loads(path.read_text(encoding="utf-8")).get("ask") or ()
-    except (OSError, ValueError, AttributeError):
-        return ()
-    return tuple(map(str, asked))
 
 
 def _read_project(project: str, *, with_history: bool) -> Source:
