@@ -91,7 +91,7 @@ def test_without_a_hash_whatever_comes_is_kept_for_its_address(
 @pytest.mark.parametrize(
     ("file", "sha256", "said"),
     [
-        ("whole.jsonl", "0" * 64, rf"published \(sha256 expected 0{{64}} but got {SHA256}\)$"),
+        ("whole.jsonl", "0" * 64, rf"published \(expected sha256:0{{64}} but got {SHA256}\)$"),
         ("missing.jsonl", SHA256, r"could not be fetched \(HTTP 404 Not Found\)$"),
         ("cut.jsonl", SHA256, r"could not be fetched \(IncompleteRead\(20 bytes read, 34 more"),
         ("cut.jsonl", None, r"could not be fetched \(IncompleteRead"),

@@ -47,7 +47,7 @@ def fetch(name: str, url: str, *, sha256: str | None, folder: Path) -> Path:
         raise RunError(f"{url} could not be fetched ({_reason(error)})") from error
     except ValueError as error:
         hashes = str(error).partition("known hash: ")[2].partition(". ")[0]  # of pooch's paragraph
-        raise RunError(f"{url} gave other bytes than the published (sha256 {hashes})") from error
+        raise RunError(f"{url} gave other bytes than the published ({hashes})") from error
     return Path(stored)
 
 
