@@ -1,4 +1,4 @@
-"""The paper's runs as configs: steps and rates of its tables, and where the arms' rows come from."""
+"""The paper's runs as configs: steps and rates of its tables, and where arms get their rows."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_local_copy_takes_the_place_of_each_arms_repository(
 ) -> None:
     english = write(tmp_path / "en.json", [{"instruction": "Say a", "output": "b"}])
     chinese = write(tmp_path / "zh.json", [{"instruction": "Say 好", "output": "好"}])
-    copies = [f"+data.local.alpaca_gpt4={english}", f"+data.local.alpaca_gpt4_zh={chinese}"]
+    copies = [f"data.local.alpaca_gpt4={english}", f"data.local.alpaca_gpt4_zh={chinese}"]
     for arm, expected in (
         ("alpaca_gpt4", [("Say a", "en")]),
         ("alpaca_gpt4_zh", [("Say 好", "zh")]),
@@ -147,7 +147,7 @@ def test_unnatural_instructions_become_a_row_for_each_instance(
         {"input": "z", "output": ""},
     ]
     copy = write(tmp_path / "core.json", [{"instruction": "Say a", "instances": instances}])
-    found = source_of(compose("data=unnatural_core", f"+data.local.unnatural_core={copy}")).read()
+    found = source_of(compose("data=unnatural_core", f"data.local.unnatural_core={copy}")).read()
     assert [(row.prompt.input, row.output) for row in found.rows] == [("x", "y")]
     assert found.dropped == {"empty_output": 1}
 
@@ -162,6 +162,6 @@ def test_any_repository_and_any_spelling_of_conversations_can_be_chosen(
         "b"
     ]
     hub = ["data=hub", "data.source.repo=owner/name", "data.source.format=sharegpt"]
-    source = source_of(compose(*hub, f"+data.local.hub={path}"))
+    source = source_of(compose(*hub, f"data.local.hub={path}"))
     assert source.teacher == "name"
     assert [row.output for row in source.read().rows] == ["b"]

@@ -171,7 +171,11 @@ def test_other_roles_are_named_or_left_out(tmp_path: Path) -> None:
 
 GOOD = spoken("messages", ("u", "Say a"), ("a", "b"))
 REFUSED: list[tuple[str, Any, str]] = [
-    ("messages", {"text": "a"}, r"'messages': missing; the row has 'text'; type data\.fields\.mes"),
+    (
+        "messages",
+        {"text": "a"},
+        r"'messages': missing; the row has 'text'; type \+data\.fields\.mes",
+    ),
     (
         "messages",
         spoken("sharegpt", ("u", "a"), ("a", "b")),
@@ -237,7 +241,7 @@ def test_comparisons_of_answers_are_refused_as_such(tmp_path: Path) -> None:
 
 def test_conversations_without_any_answer_are_refused(tmp_path: Path) -> None:
     rows = [spoken("messages", ("u", "Say a"))]
-    with pytest.raises(InputError, match=r"ends with an answer; give .* data\.fields\.messages="):
+    with pytest.raises(InputError, match=r"ends with an answer; give .* \+data\.fields\.messages="):
         source(tmp_path, "messages", rows).read()
 
 

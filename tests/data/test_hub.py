@@ -118,7 +118,7 @@ def test_conversations_of_a_saved_data_set_are_read(tmp_path: Path) -> None:
 
 def test_the_teacher_is_the_configs_name_unless_it_is_given() -> None:
     assert (answers().teacher, answers(teacher="gpt4").teacher) == ("gpt4_52k", "gpt4")
-    assert answers() == answers()
+    assert answers() == answers(local="")
     assert answers() != answers(local="x")
 
 

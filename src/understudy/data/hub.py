@@ -36,7 +36,7 @@ class HubAnswers(AnswerRows):
         subset: One of the data set's configurations; null is its only one.
         split: Which of its splits.
         local: A local copy to read instead: a folder that ``save_to_disk`` wrote, one that
-            ``load_dataset`` reads, or a JSON, JSONL or Parquet file.
+            ``load_dataset`` reads, or a JSON, JSONL or Parquet file. Empty is none.
     """
 
     name: str
@@ -47,8 +47,9 @@ class HubAnswers(AnswerRows):
     local: str | None = None
 
     def __post_init__(self) -> None:
-        """Fills in the teacher's name and refuses unknown choices."""
+        """Fills in the teacher's name, empties what says nothing, refuses unknown choices."""
         super().__post_init__()
+        object.__setattr__(self, "local", self.local or None)
         if not self.teacher:
             object.__setattr__(self, "teacher", self.name)
 

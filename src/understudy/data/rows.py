@@ -127,7 +127,7 @@ class RowFile:
         return self.error(
             number,
             f"missing; the row has {keys or 'no fields'}; give the file's own names with "
-            "data.fields, as in data.fields.output=answer",
+            "data.fields, as in +data.fields.output=answer",
             field=name,
         )
 
