@@ -15,8 +15,8 @@ from understudy.report import load, load_items
 from understudy.tracking.manifest import BUDGET_KEYS, COMPARABLE_KEYS
 
 FIRST = [
-    "path", "id", "stage", "name", "arm", "arm_full", "teacher", "base_model", "seed", "status",
-    "error", "started", "seconds", "sweep_id", "experiment", "commit", "reasons",
+    "path", "id", "stage", "name", "arm", "arm_full", "teacher", "base_model", "num_parameters",
+    "seed", "status", "error", "started", "seconds", "sweep_id", "experiment", "commit", "reasons",
     *(f"budget.{key}" for key in BUDGET_KEYS), *(f"comparable.{key}" for key in COMPARABLE_KEYS),
 ]  # fmt: skip
 

@@ -26,9 +26,9 @@ _TIME: Final = "datetime64[us, UTC]"
 _ANY: Final = "object"
 _FIXED: Mapping[str, str] = {
     "path": _TEXT, "id": _TEXT, "stage": _TEXT, "name": _TEXT, "arm": _TEXT, "arm_full": _TEXT,
-    "teacher": _TEXT, "base_model": _TEXT, "seed": _WHOLE, "status": _TEXT, "error": _TEXT,
-    "started": _TIME, "seconds": _REAL, "sweep_id": _TEXT, "experiment": _TEXT,
-    "commit": _TEXT, "reasons": _ANY,
+    "teacher": _TEXT, "base_model": _TEXT, "num_parameters": _WHOLE, "seed": _WHOLE,
+    "status": _TEXT, "error": _TEXT, "started": _TIME, "seconds": _REAL, "sweep_id": _TEXT,
+    "experiment": _TEXT, "commit": _TEXT, "reasons": _ANY,
     **{f"budget.{key}": _TEXT if key == "kind" else _WHOLE for key in BUDGET_KEYS},
     **{f"comparable.{key}": _TEXT for key in COMPARABLE_KEYS},
 }  # fmt: skip
@@ -36,6 +36,10 @@ _BLOCKS: Mapping[str, str | None] = {
     "overrides.": None, "budget.": _WHOLE, "comparable.": _TEXT, "dropped.": _WHOLE,
     "timings.": _REAL, "": _REAL,
 }  # fmt: skip
+_COPIED = (
+    "id", "stage", "name", "teacher", "base_model", "num_parameters", "error", "sweep_id",
+    "started",
+)  # fmt: skip
 _ALIKE = ("questions", "decoding", "template")
 STUDENT = "student"
 
@@ -112,7 +116,7 @@ def _finished(read: Source) -> Iterator[_Facts]:
         for run in arm.runs:
             yield _run_facts(run, arm.name)
     for run in superseded:
-        name = next(arm.name for arm in arms if _is_alike(arm.runs[0], run))
+        name = next((arm.name for arm in arms if _is_alike(arm.runs[0], run)), run.arm)
         yield _run_facts(run, name) | {"status": "superseded"}
 
 
@@ -152,10 +156,7 @@ def _manifest_facts(manifest: Mapping[str, Any]) -> _Facts:
         for block in ("budget", "comparable", "dropped", "timings")
         for key, value in _mapping(manifest, block).items()
     }
-    copied = {
-        key: manifest.get(key)
-        for key in ("id", "stage", "name", "teacher", "base_model", "error", "sweep_id", "started")
-    }
+    copied = {key: manifest.get(key) for key in _COPIED}
     return {
         **copied,
         "seconds": _seconds(manifest),
