@@ -80,10 +80,14 @@ def test_an_undefined_interval_has_no_line(canvas: Canvas) -> None:
 
 
 def test_differences_show_the_line_of_none(canvas: Canvas) -> None:
-    draw_differences(canvas, [Dot("a minus b", 0.3, 0.2, 0.4, 9, -1)], "difference")
+    names = ("a \N{MINUS SIGN} b", f"{'x' * 30} \N{MINUS SIGN} b")
+    draw_differences(canvas, [Dot(name, 0.3, 0.2, 0.4, 9, -1) for name in names], "difference")
     (axes,) = canvas.figure.axes
     assert xs(axes.lines[-1]) == [0, 0]
     assert axes.get_xlim()[0] < 0
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "a\n\N{MINUS SIGN} b", f"{'x' * 13}…{'x' * 13}\n\N{MINUS SIGN} b"
+    ]  # fmt: skip
 
 
 def test_an_undefined_bucket_is_a_gap_and_no_zero(canvas: Canvas) -> None:

@@ -78,6 +78,65 @@ def test_parts_are_named_by_what_they_divide(report: Report) -> None:
     assert ("eval/rouge_l", "bucket", "3-5") in parts
 
 
+@pytest.fixture
+def scaling(tmp_path: Path, add_run: AddRun) -> Report:
+    """Two teachers by two numbers of rows, with losses on both and questions in two languages."""
+    for teacher, quality in (("strong", 0.6), ("weak", 0.4)):
+        for size, more in ((100, 0.0), (400, 0.2)):
+            add_run(
+                tmp_path / "runs" / f"{teacher}{size}", teacher=teacher, quality=quality + more,
+                arm=f"data=lab_{teacher},data.num_examples={size}", budget={"examples": size},
+                comparable={"prompts": f"p{size}"}, losses={"strong": 0.3 + more, "weak": 0.5},
+                parts=("lang:en", "lang:zh"),
+            )  # fmt: skip
+    return build_report(tmp_path / "runs", tmp_path / "report", num_resamples=100)
+
+
+def test_a_grid_of_rows_and_a_loss_matrix_are_exported_too(scaling: Report) -> None:
+    comparison = scaling.comparison
+    grid = comparison.grid
+    assert grid is not None
+    names = {path.name for path in scaling.files}
+    for name in ("scaling", "rows_worth", "loss_matrix"):
+        assert {f"{name}.{kind}" for kind in ("csv", "tex", "pdf", "svg")} <= names
+    assert {"scaling_differences.csv", "scaling_differences.tex", "scaling_changes.csv",
+            "languages.tex"} <= names  # fmt: skip
+    assert {path.stem for path in scaling.files} <= NAMES
+    of_name = {row.name: row for row in comparison.arms}
+    cells = rows(scaling.tables / "scaling.csv")
+    assert [(line["series"], line["x"]) for line in cells] == [
+        ("lab_strong", "100.0"), ("lab_weak", "100.0"),
+        ("lab_strong", "400.0"), ("lab_weak", "400.0"),
+    ]  # fmt: skip
+    assert all(value(line["mean"]) == of_name[line["arm"]].mean(grid.metric) for line in cells)
+    gaps = rows(scaling.tables / "scaling_differences.csv")
+    assert [value(line["mean"]) for line in gaps] == [one.difference.mean for one in grid.gaps]
+    worth = rows(scaling.tables / "rows_worth.csv")
+    rates = comparison.rows_worth[0].rates
+    assert [(int(line["rows"]), value(line["worth"]), line["worth_bound"]) for line in worth] == [
+        (one.size, one.worth and one.worth.count, one.worth.bound if one.worth else "")
+        for one in rates
+    ]
+
+
+def test_the_loss_matrix_marks_each_students_own_teacher(scaling: Report) -> None:
+    found = rows(scaling.tables / "loss_matrix.csv")
+    own = {(line["student"], line["teacher"]) for line in found if line["is_own"] == "1"}
+    assert len(own) == 4
+    assert all(student.startswith(f"lab_{teacher} ") for student, teacher in own)
+    text = (scaling.tables / "loss_matrix.tex").read_text(encoding="utf-8")
+    assert len(re.findall(r"\d\* ", text)) == 4
+    html = scaling.html.read_text(encoding="utf-8")
+    assert "tables/loss_matrix.csv" in html.partition('<section id="matrix"')[2]
+    assert "figures/rows_worth.pdf" in html.partition('<section id="scaling"')[2]
+
+
+def test_what_was_not_asked_is_told_from_what_was_refused(scaling: Report) -> None:
+    found = rows(scaling.tables / "refused.csv")
+    assert {line["kind"] for line in found} == {"not asked"}
+    assert len({(line["arm"], line["against"]) for line in found}) == 2
+
+
 def test_seeds_budgets_and_arms(report: Report) -> None:
     seeds = [line for line in rows(report.tables / "seeds.csv")
              if (line["arm"], line["metric"]) == ("lab_weak", "val/loss")]  # fmt: skip

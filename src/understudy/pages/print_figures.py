@@ -22,6 +22,9 @@ _ROW_INCHES = 0.32
 _FRAME_INCHES = 0.55
 _LEGEND_ROW_INCHES = 0.17
 _LABEL_WIDTH = 20
+_PAIR_WIDTH = 26
+_LEGEND_WIDTH = 40
+_MINUS = "\N{MINUS SIGN}"
 _SPAN = 0.6
 
 
@@ -30,13 +33,13 @@ def draw_intervals(canvas: Canvas, dots: Sequence[Dot], axis_title: str) -> None
     canvas.size(COLUMN_INCHES, _FRAME_INCHES + _ROW_INCHES * len(dots))
     axes = canvas.figure.subplots()
     for row, dot in enumerate(dots):
-        _interval(axes, dot, x=dot.mean, y=row)
+        draw_interval(axes, dot, x=dot.mean, y=row)
         _seeds(axes, dot, row)
         axes.annotate(
             canvas.fonts.shown(dot.text), (dot.mean, row), (0, 4), textcoords="offset points",
             ha="center", va="bottom", fontsize=7,
         )  # fmt: skip
-    names = [_label(canvas, dot.name) for dot in dots]
+    names = [pair_label(canvas, dot.name) for dot in dots]
     axes.set_yticks(range(len(dots)), names)
     axes.set_ylim(len(dots) - 0.5, -0.75)
     axes.tick_params(axis="y", length=0)
@@ -61,7 +64,7 @@ def draw_buckets(
     part_title: str,
 ) -> None:
     """Ordered parts along x, a dotted line for each arm; ``counts`` has each part's n."""
-    _size_with_legend(canvas, COLUMN_INCHES, 2.2, [one.name for one in series])
+    size_with_legend(canvas, COLUMN_INCHES, 2.2, [one.name for one in series])
     axes = canvas.figure.subplots()
     parts = list(counts)
     for place, one in enumerate(series):
@@ -74,14 +77,14 @@ def draw_buckets(
             color=series_colour(one.series), linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1,
         )  # fmt: skip
         for x, dot in shown:
-            _interval(axes, dot, x=x, y=dot.mean, is_upright=True)
+            draw_interval(axes, dot, x=x, y=dot.mean, is_upright=True)
     labels = [canvas.fonts.shown(f"{part}\nn = {counts[part]:,}") for part in parts]
     axes.set_xticks(range(len(parts)), labels)
     axes.set_xlim(-0.5, len(parts) - 0.5)
     axes.grid(axis="y")
     axes.set_xlabel(canvas.fonts.shown(part_title))
     axes.set_ylabel(canvas.fonts.shown(axis_title))
-    _legend(canvas, [(one.name, one.series) for one in series])
+    legend(canvas, [(one.name, one.series) for one in series])
 
 
 def draw_parts(
@@ -89,28 +92,28 @@ def draw_parts(
 ) -> None:
     """A row for each part, in it a dot with its interval for each arm and baseline."""
     height = _FRAME_INCHES + len(parts) * max(_ROW_INCHES, 0.11 * len(series) + 0.1)
-    _size_with_legend(canvas, COLUMN_INCHES, height, [one.name for one in series])
+    size_with_legend(canvas, COLUMN_INCHES, height, [one.name for one in series])
     axes = canvas.figure.subplots()
     for place, one in enumerate(series):
         shift = _shift(place, len(series))
         for row, part in enumerate(parts):
             dot = one.dots.get(part)
             if dot is not None:
-                _interval(axes, dot, x=dot.mean, y=row + shift)
-    axes.set_yticks(range(len(parts)), [_label(canvas, part) for part in parts])
+                draw_interval(axes, dot, x=dot.mean, y=row + shift)
+    axes.set_yticks(range(len(parts)), [row_label(canvas, part) for part in parts])
     axes.set_ylim(len(parts) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     for border in range(1, len(parts)):
         axes.axhline(border - 0.5, color=light("grid"), linewidth=0.5)
     axes.grid(axis="x")
     axes.set_xlabel(canvas.fonts.shown(axis_title))
-    _legend(canvas, [(one.name, one.series) for one in series])
+    legend(canvas, [(one.name, one.series) for one in series])
 
 
 def draw_losses(canvas: Canvas, train: Sequence[Curve], val: Sequence[Curve], x_title: str) -> None:
     """Training loss beside validation loss: a thin line a seed, a colour an arm."""
     names = dict.fromkeys((one.name, one.series) for one in (*train, *val))
-    _size_with_legend(canvas, TEXT_INCHES, 2.3, [name for name, _ in names])
+    size_with_legend(canvas, TEXT_INCHES, 2.3, [name for name, _ in names])
     panels = canvas.figure.subplots(1, 2, sharex=True, sharey=True)
     titles = ("training (smoothed)", "validation, each arm on its own teacher's answers")
     for axes, curves, title in zip(panels, (train, val), titles, strict=True):
@@ -126,10 +129,10 @@ def draw_losses(canvas: Canvas, train: Sequence[Curve], val: Sequence[Curve], x_
         axes.set_xlabel(canvas.fonts.shown(x_title))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     panels[0].set_ylabel("nats per supervised token")
-    _legend(canvas, list(names))
+    legend(canvas, list(names))
 
 
-def _interval(axes: Axes, dot: Dot, *, x: float, y: float, is_upright: bool = False) -> None:
+def draw_interval(axes: Axes, dot: Dot, *, x: float, y: float, is_upright: bool = False) -> None:
     """A dot and the line of its interval, along x, or along y where it ``is_upright``."""
     if dot.low is not None and dot.high is not None:
         ends = [dot.low, dot.high]
@@ -155,7 +158,7 @@ def _shift(place: int, count: int) -> float:
     return 0.0 if count == 1 else _SPAN * (place / (count - 1) - 0.5)
 
 
-def _label(canvas: Canvas, name: str) -> str:
+def row_label(canvas: Canvas, name: str) -> str:
     """A name on at most two lines, a long one cut in its middle; wide letters count twice."""
     num_wide = sum(east_asian_width(char) in "WF" for char in name)
     width = _LABEL_WIDTH * len(name) // (len(name) + num_wide) if name else _LABEL_WIDTH
@@ -165,24 +168,36 @@ def _label(canvas: Canvas, name: str) -> str:
     return "\n".join(lines) or "—"
 
 
+def pair_label(canvas: Canvas, name: str) -> str:
+    """A difference's name with an arm on each line; another name as :func:`row_label` has it."""
+    first, sign, second = name.partition(f" {_MINUS} ")
+    if not sign:
+        return row_label(canvas, name)
+    lines = (_shortened(first, _PAIR_WIDTH), f"{_MINUS} {_shortened(second, _PAIR_WIDTH)}")
+    return canvas.fonts.shown("\n".join(lines))
+
+
+def _shortened(name: str, width: int) -> str:
+    """The name, its middle left out where it is longer than ``width``."""
+    half = width // 2
+    return name if len(name) <= width else f"{name[:half]}…{name[-half:]}"
+
+
 def _num_columns(canvas: Canvas, names: Sequence[str]) -> int:
     """How many entries of a legend stand side by side in the figure's width."""
-    longest = max((len(_cut(name)) for name in names), default=1)
+    longest = max((len(_shortened(name, _LEGEND_WIDTH)) for name in names), default=1)
     width = float(canvas.figure.get_figwidth())
     return max(1, min(len(names), int(width / (0.35 + 0.066 * longest))))
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= 40 else f"{name[:25]}…{name[-14:]}"
-
-
-def _size_with_legend(canvas: Canvas, width: float, height: float, names: Sequence[str]) -> None:
+def size_with_legend(canvas: Canvas, width: float, height: float, names: Sequence[str]) -> None:
+    """Sets the size so that ``height`` inches stay below the legend's rows."""
     canvas.size(width, height)
     rows = -(-len(names) // _num_columns(canvas, names))
     canvas.size(width, height + _LEGEND_ROW_INCHES * rows)
 
 
-def _legend(canvas: Canvas, series: Sequence[tuple[str, int]]) -> None:
+def legend(canvas: Canvas, series: Sequence[tuple[str, int]]) -> None:
     """A legend above the panels, an entry for each series."""
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
@@ -193,7 +208,7 @@ def _legend(canvas: Canvas, series: Sequence[tuple[str, int]]) -> None:
     ]
     canvas.figure.legend(
         handles,
-        [canvas.fonts.shown(_cut(name)) for name in names],
+        [canvas.fonts.shown(_shortened(name, _LEGEND_WIDTH)) for name in names],
         loc="outside upper left",
         ncols=_num_columns(canvas, names),
         borderaxespad=0.2,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from understudy.pages.figures import Dot
 from understudy.pages.page import Cell
-from understudy.report.compare import Comparison, Row, Summary
-from understudy.report.labels import number, spread
+from understudy.report.compare import Comparison, Contrast, Row, Summary
+from understudy.report.labels import difference_label, number, spread
 
 
 def series_of(comparison: Comparison) -> list[tuple[Row, int]]:
@@ -24,6 +26,25 @@ def dot_of(row: Row, metric: str, series: int) -> Dot | None:
     text = number(summary.mean)
     by_seed = summary.by_seed if series >= 0 else {}
     return Dot(row.name, summary.mean, summary.low, summary.high, summary.n, series, by_seed, text)
+
+
+def result_dots(comparison: Comparison) -> list[Dot]:
+    """The headline of every arm and baseline that has one, best first."""
+    metric = comparison.headline
+    if metric is None:
+        return []
+    found = (dot_of(row, metric, series) for row, series in series_of(comparison))
+    return [dot for dot in found if dot]
+
+
+def difference_dots(contrasts: Iterable[Contrast]) -> list[Dot]:
+    """Every defined difference as a grey dot: a pair is no arm."""
+    return [
+        Dot(difference_label(one.arm, one.against), one.mean, one.low, one.high, one.n, -1,
+            one.by_seed, number(one.mean, signed=True))
+        for one in contrasts
+        if one.mean is not None
+    ]  # fmt: skip
 
 
 def summary_cell(summary: Summary | None, n: int | None = None) -> Cell:

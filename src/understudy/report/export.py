@@ -19,15 +19,17 @@ from understudy.report.compare import Comparison
 from understudy.report.plots import plots, words
 from understudy.report.tex_tables import tex_tables
 from understudy.report.tidy import csv_tables
+from understudy.report.tidy_grids import csv_grids
 
 TABLES = "tables"
 FIGURES = "figures"
 _SUFFIXES = (".csv", ".tex", ".pdf", ".svg")
+_GRID = ("grid", "grid_differences", "grid_changes")
+_SCALING = ("scaling", "scaling_differences", "scaling_changes", "rows_worth")
 NAMES = frozenset(
     {
-        "arms", "budgets", "buckets", "differences", "families", "grid", "languages",
-        "loss_matrix", "losses", "metrics", "refused", "result", "scaling", "seeds", "sets",
-        "splits",
+        "arms", "budgets", "buckets", "differences", "families", "languages", "loss_matrix",
+        "losses", "metrics", "refused", "result", "seeds", "sets", "splits", *_GRID, *_SCALING,
     }
 )  # fmt: skip
 """What the files are called before their suffix."""
@@ -35,6 +37,9 @@ NAMES = frozenset(
 _OF_SECTION = {
     "result": ("metrics", "seeds", "result"),
     "differences": ("differences", "refused"),
+    "grid": _GRID,
+    "scaling": _SCALING,
+    "matrix": ("loss_matrix",),
     "training": ("losses",),
     "fairness": ("arms", "budgets"),
 }
@@ -52,6 +57,7 @@ def export_all(
     """
     texts = {
         "CSV tables": partial(csv_tables, comparison),
+        "CSV grids": partial(csv_grids, comparison),
         "LaTeX tables": partial(tex_tables, comparison, num_resamples),
     }
     paths: list[Path] = []

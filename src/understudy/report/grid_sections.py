@@ -96,7 +96,7 @@ def worth_title(pairs: Sequence[RowsWorth]) -> str:
     one = (inside or known)[-1]
     return (
         f"{one.size:,} rows of {pair.first} are worth {rows_text(one.worth)} rows of {pair.second}"
-        f"{_interval_text(one)}"
+        f"{interval_text(one)}"
     )
 
 
@@ -113,13 +113,15 @@ def rows_text(rows: Rows | None) -> str:
     return f"{float(f'{rows.count:.3g}'):,.0f}"
 
 
-def _interval_text(one: Exchange) -> str:
+def interval_text(one: Exchange) -> str:
+    """The interval of what rows are worth, after a space; "" where there is none."""
     if one.low is None or one.high is None:
         return ""
     return f" [{rows_text(one.low)}, {rows_text(one.high)}]"
 
 
-def _line_chart(comparison: Comparison, grid: Grid) -> list[Block]:
+def grid_lines(comparison: Comparison, grid: Grid) -> list[Line]:
+    """A line for each series of the grid, over those levels at which it has a score."""
     rows = {row.name: row for row in comparison.arms}
     lines = []
     for place, series in enumerate(grid.series):
@@ -132,10 +134,15 @@ def _line_chart(comparison: Comparison, grid: Grid) -> list[Block]:
         if found:
             xs, dots, texts = zip(*found, strict=True)
             lines.append(Line(series, place, xs, dots, texts))
+    return lines
+
+
+def _line_chart(comparison: Comparison, grid: Grid) -> list[Block]:
+    lines = grid_lines(comparison, grid)
     if not lines:
         return []
     label = metric_label(grid.metric)
-    figure = line_figure(lines, label, _x_title(grid), is_log=grid.is_numeric)
+    figure = line_figure(lines, label, x_title(grid), is_log=grid.is_numeric)
     caption = f"Mean {label} with its 95 % interval over questions; dashes are single seeds." + (
         " The x axis is logarithmic." if grid.is_numeric else ""
     )
@@ -148,7 +155,8 @@ def _told(line: Line) -> str:
     return ", ".join(f"{number(dot.mean)} at {text}" for dot, text in found)
 
 
-def _x_title(grid: Grid) -> str:
+def x_title(grid: Grid) -> str:
+    """What the levels are of, as the title of their axis."""
     return (
         "parameters of the base model"
         if grid.axis == "base model" and grid.is_numeric
@@ -156,24 +164,33 @@ def _x_title(grid: Grid) -> str:
     )
 
 
-def _worth_blocks(pairs: Sequence[RowsWorth]) -> list[Block]:
-    dots = [
+def worth_dots(pairs: Sequence[RowsWorth]) -> list[WorthDot]:
+    """A dot for each number of rows with a known worth."""
+    return [
         WorthDot(
             f"{pair.first} in rows of {pair.second}", place, one.size, one.worth.count,
             (one.low or one.worth).count, (one.high or one.worth).count, one.worth.bound,
-            f"{one.size:,} rows of {pair.first}: {rows_text(one.worth)}{_interval_text(one)}",
+            f"{one.size:,} rows of {pair.first}: {rows_text(one.worth)}{interval_text(one)}",
         )
         for place, pair in enumerate(pairs)
         for one in pair.rates
         if one.worth
     ]  # fmt: skip
+
+
+def worth_titles(pairs: Sequence[RowsWorth]) -> tuple[str, str]:
+    """The titles of the axes of what rows are worth."""
+    others = pairs[0].second if len(pairs) == 1 else "another teacher"
+    return f"rows of {pairs[0].first}", f"rows of {others} with the same score"
+
+
+def _worth_blocks(pairs: Sequence[RowsWorth]) -> list[Block]:
+    dots = worth_dots(pairs)
     table = _worth_table(pairs)
     note = Words(_WORTH_NOTE, is_muted=True)
     if not dots:
         return [table, note]
-    first = pairs[0].first
-    others = pairs[0].second if len(pairs) == 1 else "another teacher"
-    figure = worth_figure(dots, f"rows of {first}", f"rows of {others} with the same score")
+    figure = worth_figure(dots, *worth_titles(pairs))
     caption = (
         "What rows are worth, both axes logarithmic; the dotted line is one for one. A triangle is "
         "a worth beyond the rows that were measured; an interval's end may lie there too."
@@ -190,7 +207,7 @@ def _worth_table(pairs: Sequence[RowsWorth]) -> Table:
                 [
                     Cell(f"{one.size:,} of {pair.first}"),
                     Cell(f"{rows_text(one.worth)} of {pair.second}", one.reason),
-                    Cell(_interval_text(one).strip() or _UNKNOWN),
+                    Cell(interval_text(one).strip() or _UNKNOWN),
                     Cell(f"{one.n:,}"),
                     Cell("; ".join(by_seed) or _UNKNOWN),
                 ]

@@ -79,7 +79,7 @@ def matrix_sections(comparison: Comparison) -> list[Section]:
     if len(shown) < len(matrix.rows):
         caption += f" The first {len(shown)} of {len(matrix.rows)}; the table below has all."
     figure = matrix_figure(
-        [row.name for row, _ in shown], matrix.teachers, _heat_cells(matrix, shown),
+        [row.name for row, _ in shown], matrix.teachers, heat_cells(matrix, shown),
         column_title="loss on the held-out answers of",
     )  # fmt: skip
     blocks: list[Block] = [
@@ -112,7 +112,8 @@ def _counts(row: Row, metrics: Sequence[str]) -> str:
     return " to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1])))
 
 
-def _heat_cells(matrix: LossMatrix, rows: Sequence[tuple[Row, int]]) -> list[list[HeatCell]]:
+def heat_cells(matrix: LossMatrix, rows: Sequence[tuple[Row, int]]) -> list[list[HeatCell]]:
+    """The figure's cells: coloured within each column, from the worst arm to the best."""
     ends = []
     for metric in matrix.metrics:
         of_arms = [mean for row, series in matrix.rows

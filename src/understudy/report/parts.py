@@ -85,7 +85,7 @@ def _question_section(
 def _part_chart(
     comparison: Comparison, parts: Mapping[str, str], what: str, axis_title: str
 ) -> Chart | None:
-    series = _part_series(comparison, parts)
+    series = part_series(comparison, parts)
     if not series or not comparison.arms:
         return None
     return Chart(
@@ -104,7 +104,7 @@ def bucket_sections(comparison: Comparison) -> list[Section]:
     """ROUGE-L by the reference's length, in the paper's buckets."""
     found = parts_of("eval/rouge_l", comparison.metrics)
     parts = {bucket: found[bucket] for bucket in BUCKETS if bucket in found}
-    series = _part_series(comparison, parts)
+    series = part_series(comparison, parts)
     if not series or not comparison.arms:
         return []
     counts = {
@@ -122,7 +122,8 @@ def bucket_sections(comparison: Comparison) -> list[Section]:
     return [Section("buckets", "Lengths", title, [chart, table])]
 
 
-def _part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartDots]:
+def part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartDots]:
+    """The dots of every arm and baseline by the labels of ``parts``, part to metric."""
     series = []
     labels = _labels(parts)
     for row, place in series_of(comparison):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
-from understudy.pages.figures import Dot, PartDots
 from understudy.pages.print_figures import (
     draw_buckets,
     draw_differences,
     draw_intervals,
     draw_losses,
 )
+from understudy.pages.print_grids import draw_lines, draw_matrix, draw_worth
 from understudy.pages.print_style import Draw
 from understudy.report import curves
-from understudy.report.cells import dot_of, series_of
+from understudy.report.cells import difference_dots, result_dots, series_of
 from understudy.report.compare import Comparison
-from understudy.report.labels import (
-    BUCKETS,
-    difference_label,
-    metric_label,
-    number,
-    parts_of,
-)
+from understudy.report.grid_sections import grid_lines, worth_dots, worth_titles, x_title
+from understudy.report.labels import BUCKETS, metric_label, parts_of
+from understudy.report.matrix import heat_cells, loss_matrix
+from understudy.report.parts import part_series
+from understudy.report.tidy_grids import grid_name
 
 _MAX_ROWS = 30
 
@@ -32,43 +29,65 @@ def plots(comparison: Comparison) -> dict[str, Draw]:
     found = {
         "result": _result(comparison),
         "differences": _differences(comparison),
+        grid_name(comparison): _grid(comparison),
+        "rows_worth": _worth(comparison),
         "buckets": _buckets(comparison),
+        "loss_matrix": _matrix(comparison),
         "losses": _losses(comparison),
     }
     return {name: draw for name, draw in found.items() if draw is not None}
 
 
 def words(comparison: Comparison) -> list[str]:
-    """What the figures write that is not ours: names of arms and baselines."""
-    return [row.name for row, _ in series_of(comparison)]
+    """What the figures write that is not ours: names of arms, baselines, teachers and levels."""
+    names = [row.name for row, _ in series_of(comparison)]
+    matrix, grid = loss_matrix(comparison), comparison.grid
+    if matrix is not None:
+        names += matrix.teachers
+    if grid is not None:
+        names += [grid.axis, *grid.series, *(level.name for level in grid.levels)]
+    return names
 
 
 def _result(comparison: Comparison) -> Draw | None:
-    metric = comparison.headline
-    if metric is None:
+    dots = result_dots(comparison)[:_MAX_ROWS]
+    if not dots or comparison.headline is None:
         return None
-    found = [dot_of(row, metric, series) for row, series in series_of(comparison)]
-    dots = [dot for dot in found if dot][:_MAX_ROWS]
-    return partial(draw_intervals, dots=dots, axis_title=metric_label(metric)) if dots else None
+    return partial(draw_intervals, dots=dots, axis_title=metric_label(comparison.headline))
 
 
 def _differences(comparison: Comparison) -> Draw | None:
-    dots = [
-        Dot(difference_label(one.arm, one.against), one.mean, one.low, one.high, one.n, -1,
-            one.by_seed, number(one.mean, signed=True))
-        for one in comparison.differences
-        if one.metric == comparison.headline and one.mean is not None
-    ][:_MAX_ROWS]  # fmt: skip
-    if not dots or comparison.headline is None:
+    metric = comparison.headline
+    dots = difference_dots(one for one in comparison.differences if one.metric == metric)
+    if not dots or metric is None:
         return None
-    title = f"difference in {metric_label(comparison.headline)}"
-    return partial(draw_differences, dots=dots, axis_title=title)
+    title = f"difference in {metric_label(metric)}"
+    return partial(draw_differences, dots=dots[:_MAX_ROWS], axis_title=title)
+
+
+def _grid(comparison: Comparison) -> Draw | None:
+    grid = comparison.grid
+    lines = grid_lines(comparison, grid) if grid else []
+    if grid is None or not lines:
+        return None
+    return partial(
+        draw_lines, lines=lines, axis_title=metric_label(grid.metric), x_title=x_title(grid),
+        is_log=grid.is_numeric,
+    )  # fmt: skip
+
+
+def _worth(comparison: Comparison) -> Draw | None:
+    dots = worth_dots(comparison.rows_worth)
+    if not dots:
+        return None
+    own, other = worth_titles(comparison.rows_worth)
+    return partial(draw_worth, dots=dots, x_title=own, y_title=other)
 
 
 def _buckets(comparison: Comparison) -> Draw | None:
     found = parts_of("eval/rouge_l", comparison.metrics)
     parts = {bucket: found[bucket] for bucket in BUCKETS if bucket in found}
-    series = _part_series(comparison, parts)
+    series = part_series(comparison, parts)
     if not series:
         return None
     counts = {
@@ -81,14 +100,15 @@ def _buckets(comparison: Comparison) -> Draw | None:
     )  # fmt: skip
 
 
-def _part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartDots]:
-    series = []
-    for row, place in series_of(comparison):
-        dots = {part: dot_of(row, metric, place) for part, metric in parts.items()}
-        defined = {part: dot for part, dot in dots.items() if dot}
-        if defined:
-            series.append(PartDots(row.name, place, defined))
-    return series
+def _matrix(comparison: Comparison) -> Draw | None:
+    matrix = loss_matrix(comparison)
+    if matrix is None or not matrix.rows:
+        return None
+    rows = matrix.rows[:_MAX_ROWS]
+    return partial(
+        draw_matrix, rows=[row.name for row, _ in rows], columns=matrix.teachers,
+        cells=heat_cells(matrix, rows), column_title="loss on the held-out answers of",
+    )  # fmt: skip
 
 
 def _losses(comparison: Comparison) -> Draw | None:

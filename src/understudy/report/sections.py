@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from understudy.pages.figures import (
-    Dot,
     difference_figure,
     interval_figure,
     loss_figure,
@@ -17,7 +16,13 @@ from understudy.pages.figures import (
 from understudy.pages.page import Block, Cell, Chart, Folded, Notice, Page, Section, Table
 from understudy.pages.page import Text as Words
 from understudy.report import curves, held
-from understudy.report.cells import dot_of, seeds_cell, series_of, summary_cell
+from understudy.report.cells import (
+    difference_dots,
+    result_dots,
+    seeds_cell,
+    series_of,
+    summary_cell,
+)
 from understudy.report.compare import Comparison, Contrast
 from understudy.report.examples import example_sections
 from understudy.report.findings import (
@@ -121,8 +126,8 @@ def _result(comparison: Comparison) -> list[Section]:
     headline = comparison.headline
     if headline:
         label = metric_label(headline)
-        found = [dot_of(row, headline, series) for row, series in series_of(comparison)]
-        dots = [dot for dot in found if dot][:_MAX_ROWS_DRAWN]
+        found = result_dots(comparison)
+        dots = found[:_MAX_ROWS_DRAWN]
         alt = "; ".join(f"{dot.name} {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
         caption = (
             f"Mean {label} with its 95 % interval over questions (percentile bootstrap of scores "
@@ -177,11 +182,7 @@ def _differences(comparison: Comparison) -> list[Section]:
     blocks: list[Block] = []
     if headline and pairs:
         label = metric_label(headline)
-        dots = [
-            Dot(difference_label(one.arm, one.against), one.mean, one.low, one.high, one.n, -1,
-                one.by_seed, number(one.mean, signed=True))
-            for one in pairs if one.mean is not None
-        ][:_MAX_ROWS_DRAWN]  # fmt: skip
+        dots = difference_dots(pairs)[:_MAX_ROWS_DRAWN]
         caption = (
             f"Paired differences in {label}, question by question, with 95 % intervals; the dotted "
             "line is no difference, ticks are single seeds."

@@ -16,13 +16,17 @@ from understudy.report.labels import (
     metric_label,
     number,
     p_value,
+    part_label,
     parts_of,
     spread,
 )
 from understudy.report.latex import TexCell, TexTable, tex_table
+from understudy.report.tex_cells import NOTHING, interval_caption, summary_tex
+from understudy.report.tex_grids import grid_tex_tables
 from understudy.report.tidy import part_kind
 
 _MAX_METRICS = 4
+_MAX_PAIRS = 20
 _PART_TABLES = {
     "family": ("families", "task family"),
     "split": ("splits", "test split"),
@@ -30,6 +34,8 @@ _PART_TABLES = {
     "language": ("languages", "language"),
     "bucket": ("buckets", "words in the reference"),
 }
+_SEVERAL = ("set", "language")
+"""What every question has one of; one alone says nothing."""
 
 
 def tex_tables(comparison: Comparison, num_resamples: int = NUM_RESAMPLES) -> dict[str, str]:
@@ -40,22 +46,10 @@ def tex_tables(comparison: Comparison, num_resamples: int = NUM_RESAMPLES) -> di
         *_result(comparison, num_resamples),
         *_differences(comparison, num_resamples),
         *_parts(comparison, num_resamples),
+        *grid_tex_tables(comparison, num_resamples),
         _budgets(comparison),
     ]
     return {f"{table.name}.tex": tex_table(table) for table in tables}
-
-
-def _interval(num_resamples: int) -> str:
-    return (
-        "mean over its 95 % interval over questions (percentile bootstrap, "
-        f"{num_resamples:,} resamples, scores averaged over seeds)"
-    )
-
-
-def _cell(summary: Summary | None) -> TexCell:
-    if summary is None or summary.mean is None:
-        return TexCell("\N{EM DASH}")
-    return TexCell(number(summary.mean), spread(summary.low, summary.high))
 
 
 def _grouped(
@@ -74,35 +68,36 @@ def _result(comparison: Comparison, num_resamples: int) -> list[TexTable]:
         return []
     cells = {
         row.name: [
-            *(_cell(row.metrics.get(metric)) for metric in metrics),
+            *(summary_tex(row.metrics.get(metric)) for metric in metrics),
             TexCell(_count(row.metrics.get(metrics[0]))),
-            TexCell(str(len(row.entry.seeds) or "\N{EM DASH}")),
+            TexCell(str(len(row.entry.seeds) or NOTHING)),
         ]
         for row, _ in series_of(comparison)
     }
     caption = (
-        f"{capital(', '.join(map(metric_label, metrics)))}: {_interval(num_resamples)}; n counts "
-        f"the questions of the first. Below the rule are baselines."
+        f"{capital(', '.join(map(metric_label, metrics)))}: {interval_caption(num_resamples)}; "
+        "n counts the questions of the first. Below the rule are baselines."
     )
     header = ["Arm", *(capital(metric_label(metric)) for metric in metrics), "n", "Seeds"]
     return [TexTable("result", caption, header, _grouped(comparison, cells))]
 
 
 def _count(summary: Summary | None) -> str:
-    return "\N{EM DASH}" if summary is None else f"{summary.n:,}"
+    return NOTHING if summary is None else f"{summary.n:,}"
 
 
 def _differences(comparison: Comparison, num_resamples: int) -> list[TexTable]:
     metrics = main_metrics(comparison.metrics)[:_MAX_METRICS]
-    groups = [
-        [_contrast(one) for one in comparison.differences if one.metric == metric]
-        for metric in metrics
-    ]
+    groups: list[list[list[TexCell]]] = []
+    for metric in metrics:
+        group = [_contrast(one) for one in comparison.differences if one.metric == metric]
+        if not groups or sum(map(len, [*groups, group])) <= _MAX_PAIRS:
+            groups.append(group)
     if not any(groups):
         return []
     caption = (
-        f"Paired differences: {_interval(num_resamples)}, over the n questions that both arms "
-        "have; p of the two-sided sign-flip test, Holm-corrected over the pairs of a metric."
+        f"Paired differences: {interval_caption(num_resamples)}, over the n questions that both "
+        "arms have; p of the two-sided sign-flip test, Holm-corrected over the pairs of a metric."
     )
     header = ["Arms", "Metric", "Difference", "n", "p", "p (Holm)"]
     return [TexTable("differences", caption, header, groups, texts=2)]
@@ -124,18 +119,24 @@ def _parts(comparison: Comparison, num_resamples: int) -> list[TexTable]:
     tables = []
     for kind, (name, what) in _PART_TABLES.items():
         base = "eval/rouge_l" if kind == "bucket" else str(comparison.headline)
-        parts = {
-            part_kind(part)[1]: metric
-            for part, metric in parts_of(base, comparison.metrics).items()
-            if part_kind(part)[0] == kind
-        }
-        if parts:
+        parts = _parts_of(comparison, base, kind)
+        if len(parts) > (kind in _SEVERAL):
             tables.append(_part_table(comparison, name, parts, _caption(base, what, num_resamples)))
     return tables
 
 
+def _parts_of(comparison: Comparison, base: str, kind: str) -> dict[str, str]:
+    """Label to metric; no splits where they are the sets' names once more."""
+    found = parts_of(base, comparison.metrics)
+    of_kind = {part_kind(part)[1]: part for part in found if part_kind(part)[0] == kind}
+    if kind == "split" and of_kind.keys() == {part_kind(part)[1] for part in found
+                                              if part_kind(part)[0] == "set"}:  # fmt: skip
+        return {}
+    return {part_label(part): found[part] for part in of_kind.values()}
+
+
 def _caption(base: str, what: str, num_resamples: int) -> str:
-    return f"{capital(metric_label(base))} by {what}: {_interval(num_resamples)}."
+    return f"{capital(metric_label(base))} by {what}: {interval_caption(num_resamples)}."
 
 
 def _part_table(
@@ -143,10 +144,11 @@ def _part_table(
 ) -> TexTable:
     rows = [row for row, _ in series_of(comparison)]
     cells = {
-        row.name: [_cell(row.metrics.get(metric)) for metric in parts.values()] for row in rows
+        row.name: [summary_tex(row.metrics.get(metric)) for metric in parts.values()]
+        for row in rows
     }
     counts = {part: _most(rows, metric) for part, metric in parts.items()}
-    header = ["Arm", *(f"{part.replace('_', ' ')} (n {counts[part]:,})" for part in parts)]
+    header = ["Arm", *(f"{part} (n {counts[part]:,})" for part in parts)]
     return TexTable(name, caption, header, _grouped(comparison, cells))
 
 
@@ -160,7 +162,7 @@ def _budgets(comparison: Comparison) -> TexTable:
         amounts = [(key, amount(row, key)) for key in BUDGETS]
         kind = budget_kind(row)
         shown = (
-            "\N{EM DASH}" if value is None else f"{value:,.0f}" + ("*" if key == kind else "")
+            NOTHING if value is None else f"{value:,.0f}" + ("*" if key == kind else "")
             for key, value in amounts
         )
         rows.append([TexCell(row.name), *map(TexCell, shown)])

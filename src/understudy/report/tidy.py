@@ -11,7 +11,7 @@ from understudy.report.cells import series_of
 from understudy.report.compare import Comparison, Row
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind
-from understudy.report.labels import BUCKETS, parse_metric
+from understudy.report.labels import BUCKETS, LOSS_ON, parse_metric
 
 Value = str | int | float | bool | None
 KINDS = {"split:": "split", "set:": "set", "lang:": "language"}
@@ -82,6 +82,7 @@ def _metrics(comparison: Comparison) -> str:
         for metric, one in row.metrics.items():
             name = parse_metric(metric)
             by, part = part_kind(name.part) if name.part else ("", "")
+            by = "teacher" if name.base == LOSS_ON else by
             rows.append([
                 row.name, _role(row), metric, name.base, by, part, name.decoding,
                 one.mean, one.low, one.high, one.n, len(one.by_seed), one.spread.sd, one.reason,
@@ -120,5 +121,10 @@ def _budgets(comparison: Comparison) -> str:
 
 
 def _refused(comparison: Comparison) -> str:
-    rows = [[one.arm, one.against, reason] for one in comparison.refused for reason in one.reasons]
-    return csv_text(["arm", "against", "reason"], rows)
+    rows = [
+        [one.arm, one.against, kind, reason]
+        for kind, pairs in (("refused", comparison.refused), ("not asked", comparison.not_asked))
+        for one in pairs
+        for reason in one.reasons
+    ]
+    return csv_text(["arm", "against", "kind", "reason"], rows)
