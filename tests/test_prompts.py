@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.prompts import ALPACA, ALPACA_COMPACT, has_input, prompt_template
+from understudy.prompts import (
+    ALPACA,
+    ALPACA_COMPACT,
+    ChatTemplate,
+    has_input,
+    prompt_template,
+    without_oldest,
+)
+from understudy.records import Turn
 
 
 def sha256(text: str) -> str:
@@ -71,3 +79,25 @@ def test_the_response_separator_ends_both_forms_and_changes_the_hash() -> None:
 def test_an_unknown_template_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'alpacca'; choose one of alpaca, alpaca_compact"):
         prompt_template("alpacca")
+
+
+def test_a_chats_hash_is_its_texts() -> None:
+    assert ChatTemplate("x").sha256 == sha256("x")
+    assert (ChatTemplate.name, ChatTemplate.response_sep) == ("chat_template", "")
+
+
+@pytest.mark.parametrize(
+    ("roles", "left"), [("suaua", "sua"), ("sua", "s"), ("uuaa", "uaa"), ("u", ""), ("s", None)]
+)
+def test_the_oldest_exchange_goes_whole_and_the_system_turn_stays(
+    roles: str, left: str | None
+) -> None:
+    names = {"s": "system", "u": "user", "a": "assistant"}
+    kept = without_oldest([Turn(names[role], str(at)) for at, role in enumerate(roles)])
+    assert left == (None if kept is None else "".join(turn.role[0] for turn in kept))
+    assert kept is None or all(turn.content == roles_end(roles, kept, turn) for turn in kept[1:])
+
+
+def roles_end(roles: str, kept: tuple[Turn, ...], turn: Turn) -> str:
+    """The place that a turn had: those that stay are the last."""
+    return str(len(roles) - len(kept) + kept.index(turn))

@@ -4,6 +4,7 @@ The ids are [BOS?] + prompt + response + EOS. Prompt and response are tokenised 
 so the boundary of the mask is exact and a prompt at generation has the ids that it had in training;
 Alpaca's train.py tokenises the joined text and masks by the prompt's own length, which can be off
 by one token. EOS is learned, and a target that was cut has none (Peng et al. 2023, section 2).
+Conversations under a model's own chat template are those of ``chats``.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from understudy.prompts import PromptTemplate, has_input
+from understudy.chats import ChatTokens, Piece, own_template, plain_backend, token_ids
+from understudy.prompts import ChatTemplate, PromptTemplate, Template, has_input, without_oldest
 from understudy.records import Completion, InputError, Instruction
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 OVERLENGTH = ("drop", "truncate_response", "truncate_prompt_left", "error")
@@ -70,13 +71,6 @@ class EncodedRows:
         return np.add.reduceat(self.completion_mask, self.offsets[:-1], dtype=np.int64)
 
 
-class Piece(NamedTuple):
-    """A part of a row: tokens that are all learned, or all context."""
-
-    ids: list[int]
-    is_learned: bool
-
-
 class _Fitted(NamedTuple):
     """A row within the window; ``outcome`` is whole, a cut, or why it has no pieces: dropped."""
 
@@ -90,26 +84,29 @@ class Encoder:
 
     Args:
         tokenizer: Any Hugging Face tokenizer with an end token; fast ones are encoded in Rust.
-        template: The prompt's text.
+        template: The prompt's text, or the model's own for conversations.
         max_length: The window in tokens, BOS and EOS included.
         overlength: What happens to a longer row. ``drop`` leaves it out; ``truncate_response`` cuts
-            the target on the right (Alpaca's way); ``truncate_prompt_left`` keeps the template's
-            header and end and the whole response, and cuts the start of what lies between;
-            ``error`` stops. A row whose label part has no room left is dropped and counted.
+            the row on the right (Alpaca's way), after its last learned token;
+            ``truncate_prompt_left`` keeps the template's header and end and the whole response, and
+            cuts the start of what lies between, or leaves the oldest exchanges of a conversation
+            out; ``error`` stops. A row whose label part has no room left is dropped and counted.
         train_on_inputs: Whether prompt tokens carry labels too (Alpaca-LoRA's default; not
             Alpaca's). The first token of a row is never a target.
         max_dropped_fraction: Share of rows that may be dropped before encoding stops.
+        train_on_earlier_turns: Whether all of an assistant's turns are learned, or the last one.
 
     Raises:
         InputError: A value is out of range, or the tokenizer has no end token.
     """
 
     tokenizer: PreTrainedTokenizerBase
-    template: PromptTemplate
+    template: Template
     max_length: int = 512
     overlength: str = "truncate_response"
     train_on_inputs: bool = False
     max_dropped_fraction: float = 0.01
+    train_on_earlier_turns: bool = True
 
     def __post_init__(self) -> None:
         """Refuses values that cannot work."""
@@ -132,7 +129,12 @@ class Encoder:
 
     @cached_property
     def bos_ids(self) -> tuple[int, ...]:
-        """What the tokenizer itself puts before a text: Llama's <s>, OPT's </s>, or nothing."""
+        """What the tokenizer itself puts before a text: Llama's <s>, OPT's </s>, or nothing.
+
+        A chat template writes its own, or none.
+        """
+        if isinstance(self.template, ChatTemplate):
+            return ()
         probe = self.template.without_input[-1]
         plain = self.tokenizer(probe, add_special_tokens=False)["input_ids"]
         special = self.tokenizer(probe, add_special_tokens=True)["input_ids"]
@@ -154,12 +156,28 @@ class Encoder:
             self.overlength,
             self.train_on_inputs,
             self.max_dropped_fraction,
+            self.train_on_earlier_turns,
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @cached_property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The tokens that end an answer: the tokenizer's end token, and that of a turn."""
+        eos = int(self.tokenizer.eos_token_id)
+        if self._chat is None:
+            return (eos,)
+        return tuple(dict.fromkeys((eos, self._chat.end_id)))
+
     def prompt_ids(self, instructions: Sequence[Instruction]) -> list[list[int]]:
-        """The ids of each rendered prompt, BOS included: those that training rows begin with."""
-        texts = [self.template.render(each.instruction, each.input) for each in instructions]
+        """The ids of each rendered prompt, BOS included: those that training rows begin with.
+
+        Raises:
+            InputError: A template of one turn is given a conversation, or a chat template refuses
+                one.
+        """
+        if isinstance(self.template, ChatTemplate):
+            return ChatTokens(self.tokenizer, self.template).prompts(instructions)
+        texts = [_single_turn(self.template, each) for each in instructions]
         bos = list(self.bos_ids)
         return [bos + ids for ids in self._token_ids(texts)]
 
@@ -226,43 +244,85 @@ class Encoder:
         mask[offsets[:-1]] = False
         return mask
 
+    @cached_property
+    def _chat(self) -> ChatTokens | None:
+        if isinstance(self.template, ChatTemplate):
+            return ChatTokens(self.tokenizer, self.template)
+        return None
+
     def _fitted(self, completions: Sequence[Completion]) -> Iterator[tuple[Completion, _Fitted]]:
+        rows = self._pieces(completions)
+        for completion, pieces in zip(completions, rows, strict=True):
+            num_tokens = sum(len(piece.ids) for piece in pieces)
+            if num_tokens < 2:
+                yield completion, _Fitted([], "no_supervised_token")
+            elif num_tokens <= self.max_length:
+                yield completion, _Fitted(pieces, _WHOLE)
+            else:
+                yield completion, self._cut(completion, pieces, num_tokens)
+
+    def _pieces(self, completions: Sequence[Completion]) -> list[list[Piece]]:
+        """Each row whole, as its template has it."""
+        if self._chat is not None:
+            rows = self._chat.rows(completions)
+            if self.train_on_earlier_turns:
+                return rows
+            return [[*(Piece(each.ids, False) for each in row[:-1]), row[-1]] for row in rows]
         prompts = self.prompt_ids([each.prompt for each in completions])
         responses = self._token_ids([each.output for each in completions])
         eos = [self.tokenizer.eos_token_id]
-        for completion, prompt, response in zip(completions, prompts, responses, strict=True):
-            target = response + eos
-            if len(prompt) + len(target) < 2:
-                yield completion, _Fitted([], "no_supervised_token")
-            elif len(prompt) + len(target) <= self.max_length:
-                yield completion, _Fitted([Piece(prompt, False), Piece(target, True)], _WHOLE)
-            else:
-                yield completion, self._cut(completion, prompt, target)
+        return [
+            [Piece(prompt, False), Piece(response + eos, True)]
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
 
-    def _cut(self, completion: Completion, prompt: list[int], target: list[int]) -> _Fitted:
+    def _cut(self, completion: Completion, pieces: list[Piece], num_tokens: int) -> _Fitted:
         """Applies the overlength policy to a row that is longer than the window."""
         if self.overlength == "error":
             raise InputError(
                 f"row {completion.prompt.id} of {completion.author} has "
-                f"{len(prompt) + len(target)} tokens, over prompt.max_length={self.max_length}; "
+                f"{num_tokens} tokens, over prompt.max_length={self.max_length}; "
                 "raise it, or type prompt.overlength=truncate_response"
             )
         if self.overlength == "drop":
             return _Fitted([], "overlength")
         if self.overlength == "truncate_response":
-            room = self.max_length - len(prompt)
-            if room < 1:
-                return _Fitted([], "prompt_fills_window")
-            pieces = [Piece(prompt, False), Piece(target[:room], True)]
-            return _Fitted(pieces, "truncated_response")
-        return self._cut_prompt(completion.prompt, prompt, target)
+            return self._cut_end(pieces)
+        if self._chat is not None:
+            return self._cut_turns(completion)
+        prompt, target = pieces
+        return self._cut_prompt(completion.prompt, prompt.ids, target.ids)
+
+    def _cut_end(self, pieces: Sequence[Piece]) -> _Fitted:
+        """What fits the window, up to the last token that is learned."""
+        room, kept = self.max_length, []
+        for piece in pieces:
+            kept.append(Piece(piece.ids[:room], piece.is_learned))
+            room -= len(kept[-1].ids)
+        while kept and not (kept[-1].is_learned and kept[-1].ids):
+            kept.pop()
+        return _Fitted(kept, "truncated_response" if kept else "prompt_fills_window")
+
+    def _cut_turns(self, completion: Completion) -> _Fitted:
+        """Leaves the oldest exchanges out, whole, until the rest fits; system turns stay."""
+        history = without_oldest(completion.prompt.history)
+        while history is not None:
+            prompt = replace(completion.prompt, history=history)
+            (pieces,) = self._pieces([replace(completion, prompt=prompt)])
+            if sum(len(piece.ids) for piece in pieces) <= self.max_length:
+                return _Fitted(pieces, "truncated_prompt")
+            history = without_oldest(history)
+        return _Fitted([], "response_fills_window")
 
     def _cut_prompt(
         self, instruction: Instruction, prompt: list[int], target: list[int]
     ) -> _Fitted:
-        parts = self.template.with_input if has_input(instruction.input) else None
-        start, end = (parts[0], parts[-1]) if parts else self.template.without_input
-        header, tail = self._token_ids([start, end + self.template.response_sep])
+        template = self.template
+        if isinstance(template, ChatTemplate):
+            raise TypeError("a conversation has no header and end of its own")
+        parts = template.with_input if has_input(instruction.input) else None
+        start, end = (parts[0], parts[-1]) if parts else template.without_input
+        header, tail = self._token_ids([start, end + template.response_sep])
         num_head = _shared_prefix([*self.bos_ids, *header], prompt)
         num_tail = _shared_prefix(tail[::-1], prompt[::-1])
         room = self.max_length - len(target) - num_head
@@ -273,17 +333,7 @@ class Encoder:
 
     def _token_ids(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text; an end token that somebody wrote out is text like any other."""
-        if not self.tokenizer.is_fast:
-            encoded = self.tokenizer(
-                texts, add_special_tokens=False, split_special_tokens=True, verbose=False
-            )
-            return list(encoded["input_ids"])
-        backend = _plain_backend(self.tokenizer)
-        before, backend.encode_special_tokens = backend.encode_special_tokens, True
-        try:
-            return [row.ids for row in backend.encode_batch_fast(texts, add_special_tokens=False)]
-        finally:
-            backend.encode_special_tokens = before
+        return token_ids(self.tokenizer, texts, is_plain=True)
 
     def _check_dropped(self, num_rows: int, dropped: Counter[str]) -> None:
         counts = ", ".join(f"{what}: {count:,}" for what, count in sorted(dropped.items()))
@@ -306,17 +356,18 @@ class Encoder:
 class Encoding:
     """How rows become tokens, before there is a tokenizer: :class:`Encoder`'s other arguments.
 
-    ``template`` is null where the checkpoint brings its own.
+    ``template`` is null where the checkpoint brings its own, and a chat template without text
+    until the tokenizer brings it.
     """
 
-    template: PromptTemplate | None
+    template: Template | None
     max_length: int = 512
     overlength: str = "truncate_response"
     train_on_inputs: bool = False
     max_dropped_fraction: float = 0.01
 
     @property
-    def chosen_template(self) -> PromptTemplate:
+    def chosen_template(self) -> Template:
         """The template, when there is one.
 
         Raises:
@@ -332,9 +383,12 @@ class Encoding:
         Raises:
             InputError: There is no template, or a value cannot work.
         """
+        template = self.chosen_template
+        if template == ChatTemplate():
+            template = own_template(tokenizer)
         return Encoder(
             tokenizer,
-            self.chosen_template,
+            template,
             self.max_length,
             self.overlength,
             self.train_on_inputs,
@@ -345,17 +399,18 @@ class Encoding:
 def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
     """Hash of vocabulary, merges and rules: equal for equal tokenizers, wherever loaded from."""
     if tokenizer.is_fast:
-        return hashlib.sha256(_plain_backend(tokenizer).to_str().encode()).hexdigest()
+        return hashlib.sha256(plain_backend(tokenizer).to_str().encode()).hexdigest()
     content = (type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()))
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """The Rust tokenizer without the padding and truncation that an earlier call left in it."""
-    backend: Tokenizer = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.no_truncation()
-    return backend
+def _single_turn(template: PromptTemplate, prompt: Instruction) -> str:
+    if prompt.history:
+        raise InputError(
+            f"row {prompt.id} is a conversation, and template {template.name!r} has room for one "
+            "turn; type prompt=chat_template"
+        )
+    return template.render(prompt.instruction, prompt.input)
 
 
 def _shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:

@@ -276,7 +276,8 @@ def test_a_prompt_and_its_answer_are_labelled_by_the_prefix_rule(
 ) -> None:
     """Positions from the last prompt token to the last but one of the row, as before the mask."""
     batch = micro_batch(rows_of([[False] * prompt + [True] * answer for prompt, answer in sizes]))
-    expected, start = [], 0
+    expected: list[int] = []
+    start = 0
     for prompt, answer in sizes:
         expected += range(start + prompt - 1, start + prompt + answer - 1)
         start += prompt + answer

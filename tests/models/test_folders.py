@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,12 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from understudy.encoding import tokenizer_sha256
+from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.models.folders import (
     checkpoint_folder,
     read_description,
@@ -24,7 +26,7 @@ from understudy.models.folders import (
     require_template,
     save_checkpoint,
 )
-from understudy.prompts import ALPACA, ALPACA_COMPACT, prompt_template
+from understudy.prompts import ALPACA, ALPACA_COMPACT, ChatTemplate, prompt_template
 from understudy.records import InputError
 
 MakePolicy = Callable[..., PreTrainedModel]
@@ -97,6 +99,46 @@ def test_the_template_comes_back(
             require_template(tmp_path / "last", other)
 
 
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
+    "{{ m['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def test_a_chat_template_comes_back(
+    make_policy: MakePolicy, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """With its text; transformers alone has it too, and stops at the end of a turn."""
+    tokenizer, folder = copy.deepcopy(tiny_tokenizer), tmp_path / "last"
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = CHATML
+    template = Encoding(ChatTemplate()).encoder(tokenizer).template
+    policy = make_policy("llama")
+    save_checkpoint(policy, tokenizer, folder, template=template, extra=EXTRA)
+    assert read_template(folder) == template == ChatTemplate(CHATML)
+    require_template(folder, template)
+    require_template(folder, ChatTemplate())
+    for other in (ALPACA, ChatTemplate(CHATML + " ")):
+        with pytest.raises(InputError, match=r"with template 'chat_template'.*prompt=checkpoint"):
+            require_template(folder, other)
+    loaded = AutoTokenizer.from_pretrained(folder)
+    assert loaded.chat_template == CHATML
+    ends = tokenizer.convert_tokens_to_ids(["<|eos|>", "<|im_end|>"])
+    assert GenerationConfig.from_pretrained(folder).eos_token_id == ends
+
+
+def test_a_chat_template_is_not_that_of_another_training(
+    make_policy: MakePolicy, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """A model trained with Alpaca's text is not asked in a chat."""
+    save_checkpoint(
+        make_policy("llama"), tiny_tokenizer, tmp_path / "last", template=ALPACA, extra=EXTRA
+    )
+    with pytest.raises(InputError, match=r"trained with template 'alpaca' .*prompt=checkpoint"):
+        require_template(tmp_path / "last", ChatTemplate())
+
+
 def test_a_foreign_checkpoint_has_no_template(tiny_checkpoint: Callable[[str], Path]) -> None:
     """Any template may be used with it."""
     assert read_template(tiny_checkpoint("llama")) is None
@@ -111,6 +153,10 @@ def test_a_foreign_checkpoint_has_no_template(tiny_checkpoint: Callable[[str], P
         (
             json.dumps({"template": {"name": "gone", "sha256": "", "response_sep": ""}}),
             "no prompt template 'gone'",
+        ),
+        (
+            json.dumps({"template": {"name": "chat_template", "sha256": "0", "text": "x"}}),
+            "text of template 'chat_template' has changed",
         ),
         (
             json.dumps({"template": {"name": "alpaca", "sha256": "0", "response_sep": ""}}),

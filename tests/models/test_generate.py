@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,6 +96,25 @@ def test_answers_stop_at_the_end_token(
     assert all("<|eos|>" not in answer.text for answer in answers)
     alone = generate(policy, tiny_tokenizer, prompts, decoding=decoding, batch_tokens=1)
     assert alone == answers
+
+
+def test_answers_stop_at_any_of_the_stop_tokens(
+    make_policy: MakePolicy, tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """It is counted and not shown, also when it is no special token; without it they go on."""
+    policy, prompts = make_policy("llama"), make_prompts()
+    whole = generate(policy, tiny_tokenizer, prompts, decoding=GREEDY)
+    assert {answer.finish for answer in whole} == {"length"}
+    policy.set_attn_implementation("sdpa")
+    with torch.no_grad():
+        logits = policy(input_ids=torch.tensor([prompts[0]]), use_cache=False).logits
+    first = int(logits[0, -1].argmax())
+    stopping = replace(GREEDY, stop_ids=(first, 319))
+    stopped = generate(policy, tiny_tokenizer, prompts, decoding=stopping)
+    assert stopped[0] == Generated("", "stop", 1)
+    for short, long in zip(stopped, whole, strict=True):
+        assert long.text.startswith(short.text)
+        assert short.finish == "stop" or short == long
 
 
 def test_an_answer_that_is_only_the_end_is_empty(

@@ -22,7 +22,7 @@ from understudy.data.shared import SharedRows, shared_rows
 from understudy.data.split import split_held_out, within_budget
 from understudy.data.tokens import TokenTable, token_table
 from understudy.encoding import Encoder
-from understudy.prompts import PromptTemplate
+from understudy.prompts import Template
 from understudy.records import (
     Completion,
     CompletionSource,
@@ -159,7 +159,7 @@ class DataArm:
                 "take the smallest arm of"
             )
 
-    def corpus(self, template: PromptTemplate) -> Iterator[str]:
+    def corpus(self, template: Template) -> Iterator[str]:
         """The texts to train a tokenizer on: rendered prompts and every teacher's answers.
 
         Only the training side of the split, all of it whatever ``num_examples`` says, and in an

@@ -22,9 +22,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from understudy.encoding import tokenizer_sha256
+from understudy.encoding import Encoder, tokenizer_sha256
 from understudy.models.source import generation_config
-from understudy.prompts import PromptTemplate, prompt_template
+from understudy.prompts import ChatTemplate, Template, prompt_template
 from understudy.records import InputError
 
 DESCRIPTION = "understudy.json"
@@ -36,7 +36,7 @@ def save_checkpoint(
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     *,
-    template: PromptTemplate,
+    template: Template,
     extra: Mapping[str, Any],
 ) -> None:
     """Writes ``folder`` whole or not at all; an earlier one of that name is replaced.
@@ -49,6 +49,7 @@ def save_checkpoint(
             "name": template.name,
             "sha256": template.sha256,
             "response_sep": template.response_sep,
+            **({"text": template.text} if isinstance(template, ChatTemplate) else {}),
         },
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
         **extra,
@@ -59,7 +60,10 @@ def save_checkpoint(
         with without_progress_bars():
             policy.save_pretrained(new)
         tokenizer.save_pretrained(new)
-        generation_config(tokenizer).save_pretrained(new)
+        generation = generation_config(tokenizer)
+        if isinstance(template, ChatTemplate):
+            generation.eos_token_id = list(Encoder(tokenizer, template).stop_ids)
+        generation.save_pretrained(new)
 
     replace_folder(folder, write)
 
@@ -120,7 +124,7 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
-def read_template(path: Path) -> PromptTemplate | None:
+def read_template(path: Path) -> Template | None:
     """The template that the checkpoint was trained with; None when it does not say.
 
     Raises:
@@ -130,7 +134,7 @@ def read_template(path: Path) -> PromptTemplate | None:
     if saved is None:
         return None
     try:
-        template = prompt_template(saved["name"], saved["response_sep"])
+        template = _named_template(saved)
     except ValueError as error:
         raise InputError(f"{path}: the checkpoint was trained with {error}") from error
     if template.sha256 != saved["sha256"]:
@@ -141,13 +145,15 @@ def read_template(path: Path) -> PromptTemplate | None:
     return template
 
 
-def require_template(path: Path, template: PromptTemplate) -> None:
+def require_template(path: Path, template: Template) -> None:
     """Makes sure that prompts are those that the checkpoint was trained with.
 
     Raises:
         InputError: It was trained with another template or separator.
     """
     trained = read_template(path)
+    if template == ChatTemplate() and isinstance(trained, ChatTemplate):
+        return  # its text is not known yet; the checkpoint's tokenizer brings it
     if trained is not None and trained.sha256 != template.sha256:
         raise InputError(
             f"{path} was trained with template {trained.name!r} and response_sep "
@@ -179,6 +185,12 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if was_enabled:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # transformers
+
+
+def _named_template(saved: Mapping[str, str]) -> Template:
+    if saved["name"] == ChatTemplate.name:
+        return ChatTemplate(saved["text"])
+    return prompt_template(saved["name"], saved["response_sep"])
 
 
 def _is_run(path: Path) -> bool:

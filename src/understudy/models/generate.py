@@ -34,6 +34,7 @@ class Decoding:
         temperature: 0 takes the likeliest token; above 0 samples from the sharpened distribution.
         top_p: Samples from the likeliest tokens that together have this probability.
         max_new_tokens: Where an answer without an end is cut.
+        stop_ids: Tokens that end an answer beside the tokenizer's end token, as in a chat.
 
     Raises:
         InputError: A number is out of range.
@@ -43,6 +44,7 @@ class Decoding:
     temperature: float = 0.0
     top_p: float = 1.0
     max_new_tokens: int = 256
+    stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses numbers that mean nothing."""
@@ -82,8 +84,8 @@ def generate(
 
     A sampled answer depends on the model, its prompt, ``seed`` and its place in ``prompts``; on
     ``batch_tokens`` and its neighbours only as far as they move rounding. Answers end at the
-    tokenizer's end token, and where the model's positions end. The policy comes back in the mode
-    and with the attention that it had.
+    tokenizer's end token or one of ``decoding.stop_ids``, and where the model's positions end. The
+    policy comes back in the mode and with the attention that it had.
 
     Args:
         policy: The model.
@@ -157,6 +159,7 @@ class _Decoder:
         self._tokenizer = tokenizer
         self._decoding = decoding
         self._seed = seed
+        self._stop_ids = sorted({tokenizer.eos_token_id, *decoding.stop_ids})
         self._takes = inspect.signature(policy.forward).parameters.keys()
         config = policy.config.get_text_config()
         self._max_positions: int | None = getattr(config, "max_position_embeddings", None)
@@ -183,12 +186,12 @@ class _Decoder:
         rows = torch.arange(len(prompts), device=device)
         is_done = torch.zeros_like(rows, dtype=torch.bool)
         chosen = torch.full((len(prompts), int(limits.max())), -1, device=device)
-        cache = None
+        cache, stops = None, torch.tensor(self._stop_ids, device=device)
         for step in range(chosen.shape[1]):
             logits, cache = self._forward(input_ids, mask, cache)
             tokens = self._choose(logits, None if uniforms is None else uniforms[rows, step])
             chosen[rows, step] = tokens.masked_fill(is_done, -1)
-            is_done |= (tokens == self._tokenizer.eos_token_id) | (limits[rows] <= step + 1)
+            is_done |= torch.isin(tokens, stops) | (limits[rows] <= step + 1)
             num_done = int(is_done.sum())
             if num_done == len(rows):
                 break
@@ -202,10 +205,12 @@ class _Decoder:
 
     def finished(self, tokens: Sequence[int]) -> Generated:
         """The text of an answer; a character cut in its middle is left out."""
-        is_stopped = tokens[-1] == self._tokenizer.eos_token_id
+        is_stopped = tokens[-1] in self._stop_ids
         text = str(
             self._tokenizer.decode(
-                list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+                list(tokens[:-1] if is_stopped else tokens),
+                skip_special_tokens=True,
+                clean_up_tokenization_spaces=False,
             )
         )
         if is_stopped:
