@@ -218,20 +218,57 @@ def seed_means(entry: Entry, metric: str) -> dict[int, float]:
     return {seed: sum(values) / len(values) for seed, values in means.items()}
 
 
-def seed_differences(first: Entry, second: Entry, metric: str) -> dict[int, float]:
-    """``first - second`` on the common items of each seed that both have."""
-    differences = {}
-    of_seed = dict(_by_seed(second))
-    for seed, table in _by_seed(first):
-        one, other = table.get(metric, {}), of_seed.get(seed, {}).get(metric, {})
-        paired = [
-            score - other_score
-            for question, score in one.items()
-            if score is not None and (other_score := other.get(question)) is not None
+class ScoreTable:
+    """All entries' scores on all items, read once: over seeds, and of each seed alone."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        """Reads the items of all metrics of ``entries``."""
+        columns = [(entry, metric) for entry in entries for metric in sorted(entry.metrics)]
+        self._means = score_matrix([entry.mean_scores(metric) for entry, metric in columns])
+        self._place = {(entry.name, metric): n for n, (entry, metric) in enumerate(columns)}
+        singles = [
+            (entry.name, seed, metric, _known(table[metric]))
+            for entry in entries
+            for seed, table in dict(_by_seed(entry)).items()
+            for metric in table
         ]
-        if paired:
-            differences[seed] = sum(paired) / len(paired)
-    return differences
+        self._of_seeds = score_matrix([scores for *_, scores in singles])
+        self._place_of_seed = {
+            (name, metric, seed): n for n, (name, seed, metric, _) in enumerate(singles)
+        }
+
+    def columns(self, wanted: Iterable[tuple[Entry, str]]) -> Float[np.ndarray, "items columns"]:
+        """The mean scores over seeds, one column for each entry and metric; NaN is no score."""
+        return self._means[:, [self._place[entry.name, metric] for entry, metric in wanted]]
+
+    def columns_of_seed(
+        self, entries: Iterable[Entry], metric: str, seed: int
+    ) -> Float[np.ndarray, "items columns"]:
+        """The scores of one seed, which every one of ``entries`` has; NaN is no score."""
+        places = [self._place_of_seed.get((entry.name, metric, seed)) for entry in entries]
+        unknown = np.full(len(self._of_seeds), np.nan)
+        return np.stack(
+            [unknown if place is None else self._of_seeds[:, place] for place in places], axis=1
+        )
+
+    def seed_differences(self, first: Entry, second: Entry, metric: str) -> dict[int, float]:
+        """``first - second`` on the common items of each seed that both have."""
+        differences = {}
+        for seed in first.seeds:
+            one, other = (
+                self._place_of_seed.get((entry.name, metric, seed)) for entry in (first, second)
+            )
+            if one is None or other is None:
+                continue
+            paired = self._of_seeds[:, one] - self._of_seeds[:, other]
+            paired = paired[~np.isnan(paired)]
+            if len(paired):
+                differences[seed] = float(paired.mean())
+        return differences
+
+
+def _known(scores: Mapping[str, float | None]) -> dict[str, float]:
+    return {question: score for question, score in scores.items() if score is not None}
 
 
 def _by_seed(entry: Entry) -> list[tuple[int, ItemScores]]:

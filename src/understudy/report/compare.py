@@ -21,11 +21,10 @@ from understudy.metrics.intervals import (
 )
 from understudy.report.arms import (
     Entry,
+    ScoreTable,
     group_arms,
     group_baselines,
     name_failed,
-    score_matrix,
-    seed_differences,
     seed_means,
 )
 from understudy.report.grid import Grid, find_grid
@@ -177,21 +176,22 @@ def compare(
     check_ask(ask)
     arms, superseded = group_arms(runs.runs)
     baselines = group_baselines(arms)
-    rows = _summarised([*arms, *baselines], num_resamples)
+    table = ScoreTable([*arms, *baselines])
+    rows = _summarised([*arms, *baselines], table, num_resamples)
     of_items = sorted({metric for entry in (*arms, *baselines) for metric in entry.metrics})
     headline = headline_metric(of_items)
     ranked = sorted(rows[: len(arms)], key=lambda row: _rank(row, headline))
     entries = [row.entry for row in ranked]
     fair, refused, not_asked = _fair_pairs(entries, ask)
-    grid = find_grid(entries, headline, fair, num_resamples=num_resamples)
+    grid = find_grid(entries, headline, fair, table, num_resamples=num_resamples)
     return Comparison(
         arms=tuple(ranked),
         baselines=tuple(rows[len(arms) :]),
-        differences=tuple(_contrasts(fair, of_items, num_resamples)),
+        differences=tuple(_contrasts(fair, of_items, table, num_resamples)),
         refused=tuple(refused),
         not_asked=tuple(not_asked),
         grid=grid,
-        rows_worth=rows_worth(grid, entries, num_resamples=num_resamples),
+        rows_worth=rows_worth(grid, entries, table, num_resamples=num_resamples),
         failed_jobs=name_failed(runs.failed_jobs, arms),
         superseded=tuple(superseded),
         headline=headline,
@@ -241,11 +241,10 @@ def _axes_asked_alone(verdicts: Sequence[Verdict]) -> set[str]:
     }
 
 
-def _summarised(entries: Sequence[Entry], num_resamples: int) -> list[Row]:
+def _summarised(entries: Sequence[Entry], table: ScoreTable, num_resamples: int) -> list[Row]:
     """All metrics of all entries, from one matrix, so that equal items share their draws."""
     columns = [(entry, metric) for entry in entries for metric in sorted(entry.metrics)]
-    scores = [entry.mean_scores(metric) for entry, metric in columns]
-    intervals = mean_intervals(score_matrix(scores), num_resamples=num_resamples) if scores else []
+    intervals = mean_intervals(table.columns(columns), num_resamples=num_resamples)
     found: list[dict[str, Summary]] = [_run_metrics(entry) for entry in entries]
     places = [place for place, entry in enumerate(entries) for _ in entry.metrics]
     for place, (entry, metric), interval in zip(places, columns, intervals, strict=True):
@@ -291,7 +290,10 @@ def _run_metrics(entry: Entry) -> dict[str, Summary]:
 
 
 def _contrasts(
-    pairs: Sequence[tuple[Entry, Entry]], metrics: Iterable[str], num_resamples: int
+    pairs: Sequence[tuple[Entry, Entry]],
+    metrics: Iterable[str],
+    table: ScoreTable,
+    num_resamples: int,
 ) -> list[Contrast]:
     """Every pair in every ``eval/`` metric that both have, Holm-corrected within each metric."""
     columns = [
@@ -302,16 +304,15 @@ def _contrasts(
     ]
     if not columns:
         return []
-    scores = [arm.mean_scores(metric) for arm, _, metric in columns]
-    scores += [against.mean_scores(metric) for _, against, metric in columns]
-    matrix = score_matrix(scores)
     found = paired_differences(
-        matrix[:, : len(columns)], matrix[:, len(columns) :], num_resamples=num_resamples
+        table.columns((arm, metric) for arm, _, metric in columns),
+        table.columns((against, metric) for _, against, metric in columns),
+        num_resamples=num_resamples,
     )
     corrected = _holm_by_metric([metric for *_, metric in columns], [one.p_value for one in found])
     contrasts = []
     for (arm, against, metric), one, p_holm in zip(columns, found, corrected, strict=True):
-        by_seed = seed_differences(arm, against, metric)
+        by_seed = table.seed_differences(arm, against, metric)
         contrasts.append(
             Contrast(
                 arm.name,

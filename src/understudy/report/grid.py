@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from understudy.metrics.intervals import Difference, paired_differences
-from understudy.report.arms import Entry, score_matrix, seed_differences
+from understudy.report.arms import Entry, ScoreTable
 from understudy.report.axes import TEACHER, TEACHER_KEYS, axis_of
 from understudy.report.labels import part_label
 from understudy.report.names import display_names, split_overrides, varying_keys
@@ -88,6 +88,7 @@ def find_grid(
     entries: Sequence[Entry],
     metric: str | None,
     fair: Sequence[tuple[Entry, Entry]],
+    table: ScoreTable,
     *,
     num_resamples: int,
 ) -> Grid | None:
@@ -97,6 +98,7 @@ def find_grid(
         entries: The arms, best first.
         metric: What to compare; without one there is no grid.
         fair: The pairs of arms that may be compared.
+        table: Their scores.
         num_resamples: Of the bootstrap.
     """
     entries = _of_one_stage(entries)
@@ -118,7 +120,8 @@ def find_grid(
         return None
     ordered = tuple(sorted(levels.values(), key=_place))
     series = tuple(dict.fromkeys(names))
-    gaps, changes = _gaps(cells, series, ordered, metric, fair=fair, num_resamples=num_resamples)
+    columns = _columns(cells, series, ordered, fair)
+    gaps, changes = _gaps(columns, metric, table, num_resamples) if columns else ([], [])
     return Grid(
         metric=metric,
         axis=_axis_title(keys),
@@ -234,32 +237,35 @@ def _place(level: Level) -> tuple[float, bool, list[tuple[bool, float, str]]]:
     return (np.inf if level.x is None else level.x, not is_plain, natural)
 
 
-def _gaps(
+_Column = tuple[str, str, str, Entry, Entry]
+
+
+def _columns(
     cells: Mapping[tuple[str, str], Entry],
     series: Sequence[str],
     levels: Sequence[Level],
-    metric: str,
-    *,
     fair: Sequence[tuple[Entry, Entry]],
-    num_resamples: int,
-) -> tuple[list[Gap], list[GapChange]]:
-    """The differences of every two series at each level, and how they change from the first."""
+) -> list[_Column]:
+    """Every two series at each level where both have an arm and may be compared."""
     allowed = {frozenset((one.name, other.name)) for one, other in fair}
-    columns = [
+    return [
         (first, second, level.name, one, other)
         for first, second in combinations(series, 2)
         for level in levels
         if (one := cells.get((first, level.name))) and (other := cells.get((second, level.name)))
         if {one.name, other.name} in allowed
     ]
-    if not columns:
-        return [], []
-    scores = [entry.mean_scores(metric) for column in columns for entry in column[3:]]
-    matrix = score_matrix(scores)
-    firsts, seconds = matrix[:, ::2], matrix[:, 1::2]
+
+
+def _gaps(
+    columns: Sequence[_Column], metric: str, table: ScoreTable, num_resamples: int
+) -> tuple[list[Gap], list[GapChange]]:
+    """The differences of every two series at each level, and how they change from the first."""
+    firsts = table.columns((one, metric) for *_, one, _ in columns)
+    seconds = table.columns((other, metric) for *_, other in columns)
     found = paired_differences(firsts, seconds, num_resamples=num_resamples)
     gaps = [
-        Gap(first, second, level, difference, seed_differences(one, other, metric))
+        Gap(first, second, level, difference, table.seed_differences(one, other, metric))
         for (first, second, level, one, other), difference in zip(columns, found, strict=True)
     ]
     pairs = _changing(gaps)

@@ -100,6 +100,12 @@ def worth_title(pairs: Sequence[RowsWorth]) -> str:
     )
 
 
+def worth_line(pair: RowsWorth) -> str:
+    """All rates of a pair in one line, for a terminal."""
+    told = ", ".join(f"{one.size:,} = {rows_text(one.worth)}" for one in pair.rates)
+    return f"rows of {pair.first} in rows of {pair.second}: {told}"
+
+
 def rows_text(rows: Rows | None) -> str:
     """A number of rows for reading, to three digits, or the side of the range on which it is.
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from understudy.pages.page import Cell, Table
 from understudy.report.compare import Comparison, Row
-from understudy.report.guard import BUDGETS, FIELDS, by_seed
-from understudy.report.labels import number
+from understudy.report.guard import BUDGETS, FIELDS, RECIPE, by_seed
 
 METHOD = (
     "A score belongs to a question. An arm's score on a question is the mean over its seeds; the "
@@ -59,10 +58,8 @@ def budget_table(comparison: Comparison) -> Table:
             mean = amount(row, key)
             text = "—" if mean is None else f"{mean:,.0f}"
             cells.append(Cell(text, "held equal" if key == kind else ""))
-        loss = row.metrics.get("train/tokens_per_second")
-        speed = number(loss.mean) if loss else "—"
-        rows.append([Cell(row.name, series=series), *cells, Cell(speed)])
-    header = ["Arm", *(name.capitalize() for name in BUDGETS.values()), "Tokens a second"]
+        rows.append([Cell(row.name, series=series), *cells])
+    header = ["Arm", *(name.capitalize() for name in BUDGETS.values())]
     return Table("What a run of each arm learned from: all three budgets, a mean over seeds.",
                  header, rows)  # fmt: skip
 
@@ -70,7 +67,10 @@ def budget_table(comparison: Comparison) -> Table:
 def comparable_table(comparison: Comparison) -> Table:
     """The fingerprints that the guard compares, one row a field."""
     rows = []
+    runs = [run for row in comparison.arms for run in row.entry.runs]
     for field, name in FIELDS.items():
+        if field == RECIPE and not any(RECIPE in run.comparable for run in runs):
+            continue  # runs of an earlier version did not record it
         cells = []
         for row in comparison.arms:
             values = dict.fromkeys(by_seed(row.entry.runs, field).values())

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -317,7 +318,7 @@ def _mean_scores(rows: Iterator[dict[str, Any]], path: Path) -> ItemScores:
             question, scores = row["id"], row["scores"]
             for metric, value in scores.items():
                 values = found[metric].setdefault(question, [])
-                score = finite(value)
+                score = value if type(value) is float and isfinite(value) else finite(value)
                 if score is not None:
                     values.append(score)
         except (KeyError, TypeError, AttributeError) as error:

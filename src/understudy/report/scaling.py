@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.metrics.exchange import Exchange, Rows, exchange_points, exchange_rates
-from understudy.report.arms import Entry, score_matrix
+from understudy.report.arms import Entry, ScoreTable
 from understudy.report.grid import NUM_EXAMPLES, Grid
 
 
@@ -25,7 +25,7 @@ class RowsWorth:
 
 
 def rows_worth(
-    grid: Grid | None, entries: Sequence[Entry], *, num_resamples: int
+    grid: Grid | None, entries: Sequence[Entry], table: ScoreTable, *, num_resamples: int
 ) -> tuple[RowsWorth, ...]:
     """The best series of a grid of row numbers against each other one.
 
@@ -38,8 +38,13 @@ def rows_worth(
     found = []
     for first, second in dict.fromkeys((gap.first, gap.second) for gap in grid.gaps):
         if first == grid.series[0]:
-            curves = [_curve(grid, by_name, series) for series in (first, second)]
-            found.append(_worth(grid, first, second, curves, num_resamples))
+            own, other = (_curve(grid, by_name, series) for series in (first, second))
+            scores = [table.columns((one, grid.metric) for one in each.values())
+                      for each in (own, other)]  # fmt: skip
+            sizes = list(own), list(other)
+            rates = exchange_rates(*scores, sizes=sizes, num_resamples=num_resamples)
+            by_seed = _points_by_seed(own, other, table, grid.metric)
+            found.append(RowsWorth(first, second, grid.metric, tuple(rates), by_seed))
     return tuple(found)
 
 
@@ -55,26 +60,18 @@ def _curve(grid: Grid, entries: Mapping[str, Entry], series: str) -> _Curve:
     }
 
 
-def _worth(
-    grid: Grid, first: str, second: str, curves: Sequence[_Curve], num_resamples: int
-) -> RowsWorth:
-    own, other = curves
-    columns = [*own.values(), *other.values()]
+def _points_by_seed(
+    own: _Curve, other: _Curve, table: ScoreTable, metric: str
+) -> dict[int, tuple[Rows | None, ...]]:
+    """The same from each seed that every arm of both curves has."""
+    common = set.intersection(*(set(entry.seeds) for entry in (*own.values(), *other.values())))
     sizes = list(own), list(other)
-    matrix = score_matrix([entry.mean_scores(grid.metric) for entry in columns])
-    rates = exchange_rates(
-        matrix[:, : len(own)], matrix[:, len(own) :], sizes=sizes, num_resamples=num_resamples
-    )
-    common = set.intersection(*(set(entry.seeds) for entry in columns))
-    by_seed = {}
-    for seed in sorted(common):
-        tables = [entry.tables[entry.seeds.index(seed)] for entry in columns]
-        scores = [
-            {item: score for item, score in table.get(grid.metric, {}).items() if score is not None}
-            for table in tables
-        ]
-        single = score_matrix(scores)
-        by_seed[seed] = tuple(
-            exchange_points(single[:, : len(own)], single[:, len(own) :], sizes=sizes)
+    return {
+        seed: tuple(
+            exchange_points(
+                *(table.columns_of_seed(each.values(), metric, seed) for each in (own, other)),
+                sizes=sizes,
+            )
         )
-    return RowsWorth(first, second, grid.metric, tuple(rates), by_seed)
+        for seed in sorted(common)
+    }

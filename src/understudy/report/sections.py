@@ -24,6 +24,7 @@ from understudy.report.cells import (
     summary_cell,
 )
 from understudy.report.compare import Comparison, Contrast
+from understudy.report.costs import costs_table
 from understudy.report.examples import example_sections
 from understudy.report.findings import (
     differences_title,
@@ -270,6 +271,7 @@ def _loss_title(comparison: Comparison) -> str:
 def _held(comparison: Comparison) -> list[Section]:
     blocks: list[Block] = [
         held.budget_table(comparison),
+        costs_table(comparison),
         held.comparable_table(comparison),
         held.dropped_table(comparison),
     ]

@@ -9,8 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from understudy.metrics.intervals import Difference
 from understudy.report.compare import Comparison, Contrast, Row, Summary
 from understudy.report.findings import lead
+from understudy.report.grid import Grid
+from understudy.report.grid_sections import worth_line
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind, dropped_text
 from understudy.report.labels import (
@@ -22,32 +25,59 @@ from understudy.report.labels import (
     p_value,
     spread,
 )
+from understudy.report.matrix import LossMatrix, loss_matrix, teacher_of
 
 _MAX_METRICS = 4
+_MAX_PAIRS = 20
+_MAX_ARMS = 10
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Prints arms, differences, budgets, and first of all what failed or is not compared."""
     _print_failed(comparison, console)
-    headline = comparison.headline
-    if comparison.arms and headline:
-        console.print(_arms_table(comparison, headline))
-        pairs = [one for one in comparison.differences if one.metric == headline]
-        if pairs:
-            console.print(_differences_table(pairs))
-    metrics = [m for m in main_metrics(comparison.metrics) if m != headline][:_MAX_METRICS]
+    if comparison.arms and comparison.headline:
+        _print_result(comparison, comparison.headline, console)
+    metrics = [one for one in main_metrics(comparison.metrics) if one != comparison.headline]
     if comparison.arms and metrics:
-        console.print(_metrics_table(comparison, metrics))
+        console.print(_metrics_table(comparison, metrics[:_MAX_METRICS]))
+        _print_rest(len(comparison.arms) - _MAX_ARMS, "arms in each metric", console)
     if any(budget_kind(arm) for arm in comparison.arms):
         console.print(_budget_table(comparison.arms))
-    for pair in comparison.refused:
-        reasons = "; ".join(pair.reasons)
-        console.print(Text(f"not compared: {pair.arm} and {pair.against}: {reasons}", "bold"))
-    for note in comparison.notes:
-        console.print(Text(note, "dim"))
+    _print_left_out(comparison, console)
     if is_lab(comparison.metrics):
         console.print(Text("The lab's results: a closed world, not the paper's numbers.", "dim"))
     console.print(Text(lead(comparison), "bold"))
+
+
+def _print_result(comparison: Comparison, headline: str, console: Console) -> None:
+    """The ranking, the differences or the grid in their place, and whose answers are likely."""
+    console.print(_arms_table(comparison, headline))
+    pairs = [one for one in comparison.differences if one.metric == headline]
+    if comparison.grid:
+        _print_grid(comparison.grid, comparison, console)
+    elif pairs:
+        console.print(_differences_table(pairs[:_MAX_PAIRS]))
+        _print_rest(len(pairs) - _MAX_PAIRS, "pairs", console)
+    for line in map(worth_line, comparison.rows_worth):
+        console.print(Text(line))
+    matrix = loss_matrix(comparison)
+    if matrix is not None:
+        console.print(_matrix_table(matrix))
+
+
+def _print_left_out(comparison: Comparison, console: Console) -> None:
+    for pair in comparison.refused[:_MAX_PAIRS]:
+        reasons = "; ".join(pair.reasons)
+        console.print(Text(f"not compared: {pair.arm} and {pair.against}: {reasons}", "bold"))
+    _print_rest(len(comparison.refused) - _MAX_PAIRS, "refused pairs", console)
+    for note in comparison.notes:
+        console.print(Text(note, "dim"))
+
+
+def _print_rest(count: int, what: str, console: Console) -> None:
+    """Says how much a table left out; the report has all."""
+    if count > 0:
+        console.print(Text(f"({count:,} more {what} in report.html)", "dim"))
 
 
 def _print_failed(comparison: Comparison, console: Console) -> None:
@@ -113,11 +143,59 @@ def _differences_table(pairs: Sequence[Contrast]) -> Table:
     return table
 
 
+def _print_grid(grid: Grid, comparison: Comparison, console: Console) -> None:
+    """Levels by series, then the difference of each two series at each level."""
+    rows = {row.name: row for row in comparison.arms}
+    title = f"{metric_label(grid.metric)} by {grid.axis}"
+    table = _table(title, [grid.axis, *grid.series])
+    for level in grid.levels:
+        arms = [grid.arms.get((series, level.name)) for series in grid.series]
+        found = [_value(rows[arm].metrics.get(grid.metric)) if arm else Text("—") for arm in arms]
+        table.add_row(Text(level.name), *found)
+    console.print(table)
+    if not grid.gaps:
+        return
+    gaps = _table(
+        "differences at each level, and how they change from the first",
+        [grid.axis, "pair", "difference [95 %]", "change [95 %]"], words=2,
+    )  # fmt: skip
+    changes = {(one.first, one.second, one.level): one.difference for one in grid.changes}
+    for gap in grid.gaps[:_MAX_PAIRS]:
+        change = changes.get((gap.first, gap.second, gap.level))
+        gaps.add_row(
+            Text(gap.level),
+            Text(difference_label(gap.first, gap.second)),
+            _difference(gap.difference),
+            _difference(change) if change else Text("—"),
+        )
+    console.print(gaps)
+    _print_rest(len(grid.gaps) - _MAX_PAIRS, "differences", console)
+
+
+def _difference(one: Difference) -> Text:
+    interval = spread(one.low, one.high, signed=True) or one.reason
+    return Text(f"{number(one.mean, signed=True)} {interval}".rstrip())
+
+
+def _matrix_table(matrix: LossMatrix) -> Table:
+    """Means alone, as narrow as can be; * is an arm's own teacher."""
+    title = "loss on each teacher's held-out answers, nats a token (* own teacher)"
+    table = _table(title, ["student", *matrix.teachers])
+    for row, series in matrix.rows:
+        cells = []
+        for teacher, metric in zip(matrix.teachers, matrix.metrics, strict=True):
+            is_own = series >= 0 and teacher_of(row) == teacher
+            cells.append(Text(number(row.mean(metric)) + ("*" if is_own else "")))
+        table.add_row(Text(row.name if series >= 0 else f"({row.name})"), *cells)
+    return table
+
+
 def _metrics_table(comparison: Comparison, metrics: Sequence[str]) -> Table:
     """One row for each metric and arm: as narrow with six metrics as with one."""
     table = _table("other metrics", ["metric", "arm", "mean [95 %]", "n"], words=2)
     for metric in metrics:
-        rows = [row for row in (*comparison.arms, *comparison.baselines) if metric in row.metrics]
+        rows = [row for row in (*comparison.arms[:_MAX_ARMS], *comparison.baselines)
+                if metric in row.metrics]  # fmt: skip
         for place, row in enumerate(rows):
             table.add_row(
                 Text(metric if place == 0 else ""),

@@ -1,0 +1,117 @@
+"""What a run of each arm took: time, speed, size, an estimate of its compute, and money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from understudy.pages.page import Cell, Table
+from understudy.report.cells import summary_cell
+from understudy.report.compare import Comparison, Row
+from understudy.report.labels import number
+from understudy.report.runs import RunRecord
+
+_UNKNOWN = "\N{EM DASH}"
+_PARTS_OF_TRAINING = ("fit", "train", "validate_and_save")
+"""Timings that are parts of ``training`` and are not counted twice."""
+
+_EVALUATING = ("evaluation", "baselines", "scoring", "losses")
+_CAPTION = (
+    "What one run of each arm took, a mean over its runs. Seconds of evaluating include the "
+    "baselines, which a cache may answer; the total includes reading data. Training compute is "
+    "estimated as 6 operations a parameter and token (a forward and a backward pass); at least so "
+    "many where only the supervised tokens are recorded, since prompts are read as well. Dollars "
+    "are what was paid for answers and judgements: a dash where nothing was bought."
+)
+
+
+def costs_table(comparison: Comparison) -> Table:
+    """Seconds, tokens a second, parameters, training compute, dollars and device of every arm."""
+    rows = [
+        [
+            Cell(row.name, series=series),
+            *(
+                Cell(number(_mean(row, seconds)))
+                for seconds in (training_seconds, evaluating_seconds, total_seconds)
+            ),
+            summary_cell(row.metrics.get("train/tokens_per_second")),
+            Cell(_amount(_mean(row, parameters))),
+            _flops_cell(row),
+            Cell(number(_mean(row, dollars))),
+            Cell(_devices(row.entry.runs)),
+        ]
+        for series, row in enumerate(comparison.arms)
+    ]
+    header = ["Arm", "Seconds training", "Seconds evaluating", "Seconds in all",
+              "Supervised tokens a second", "Parameters", "Training operations", "Dollars",
+              "Device"]  # fmt: skip
+    return Table(_CAPTION, header, rows)
+
+
+def training_seconds(run: RunRecord) -> float | None:
+    """Seconds of training with its validations and checkpoints."""
+    return _seconds(run, ("training",)) or _seconds(run, ("fit",))
+
+
+def evaluating_seconds(run: RunRecord) -> float | None:
+    """Seconds of answering and scoring, the baselines' too."""
+    return _seconds(run, _EVALUATING)
+
+
+def total_seconds(run: RunRecord) -> float | None:
+    """All seconds that were timed."""
+    timings = run.manifest.get("timings") or {}
+    return _seconds(run, [part for part in timings if part not in _PARTS_OF_TRAINING])
+
+
+def parameters(run: RunRecord) -> float | None:
+    """The student's number of parameters, null where the run did not record it."""
+    value = run.manifest.get("num_parameters")
+    return None if value is None else float(value)
+
+
+def dollars(run: RunRecord) -> float | None:
+    """What the run paid for, null where nothing was bought."""
+    value = run.manifest.get("usd")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def training_flops(run: RunRecord) -> tuple[float | None, bool]:
+    """6 N D, and whether D is only the supervised tokens, so that it is a lower bound.
+
+    Kaplan et al. 2020, section 2.1: 2 N a token forward and twice that backward.
+    """
+    size, tokens = parameters(run), run.budget.get("tokens")
+    counted = run.budget.get("supervised_tokens") if tokens is None else tokens
+    if size is None or counted is None:
+        return None, False
+    return 6.0 * size * float(counted), tokens is None
+
+
+def _seconds(run: RunRecord, parts: Sequence[str]) -> float | None:
+    timings = run.manifest.get("timings") or {}
+    known = [float(timings[part]) for part in parts if part in timings]
+    return sum(known) if known else None
+
+
+def _mean(row: Row, value: Callable[[RunRecord], float | None]) -> float | None:
+    known = [one for run in row.entry.runs if (one := value(run)) is not None]
+    return fmean(known) if known else None
+
+
+def _flops_cell(row: Row) -> Cell:
+    found = [training_flops(run) for run in row.entry.runs]
+    known = [flops for flops, _ in found if flops is not None]
+    if not known:
+        return Cell(_UNKNOWN)
+    is_least = any(is_bound for flops, is_bound in found if flops is not None)
+    return Cell(("\N{GREATER-THAN OR EQUAL TO} " if is_least else "") + f"{fmean(known):.2g}")
+
+
+def _amount(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def _devices(runs: Sequence[RunRecord]) -> str:
+    names = dict.fromkeys(str(run.manifest["device"]) for run in runs if run.manifest.get("device"))
+    return ", ".join(names) or _UNKNOWN
