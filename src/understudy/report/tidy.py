@@ -14,7 +14,7 @@ from understudy.report.held import amount, budget_kind
 from understudy.report.labels import BUCKETS, LOSS_ON, parse_metric
 
 Value = str | int | float | bool | None
-KINDS = {"split:": "split", "set:": "set", "lang:": "language"}
+_KINDS = {"lang": "language", "against": "reference"}
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
@@ -32,13 +32,13 @@ def part_kind(part: str) -> tuple[str, str]:
 
     >>> part_kind("lang:zh"), part_kind(">10"), part_kind("count")
     (('language', 'zh'), ('bucket', '>10'), ('family', 'count'))
+    >>> part_kind("against:gpt4")
+    ('reference', 'gpt4')
     """
     if part in BUCKETS:
         return "bucket", part
-    for prefix, kind in KINDS.items():
-        if part.startswith(prefix):
-            return kind, part.removeprefix(prefix)
-    return "family", part
+    kind, sign, name = part.partition(":")
+    return (_KINDS.get(kind, kind), name) if sign else ("family", part)
 
 
 def csv_tables(comparison: Comparison) -> dict[str, str]:
