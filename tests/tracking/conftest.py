@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import wandb
 
+from tracking.lineage_server import LineageServer
 from understudy.tracking.run import RunSpec
 from understudy.tracking.wandb_run import Tracking
 
@@ -37,3 +40,21 @@ def spec() -> Callable[..., RunSpec]:
         return RunSpec(**{**values, **changes})  # type: ignore[arg-type]  # values are of the fields' types
 
     return spec
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LineageServer]:
+    """A server to which this process is logged in; nothing of the login is left."""
+    server = LineageServer()
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    wandb.teardown()
+    yield server
+    wandb.teardown()
+    server.shutdown()
+    server.server_close()
+    thread.join()

@@ -39,7 +39,7 @@ def run(*, run: Run, runs: str, project: str, entity: str | None) -> None:
         RunError: W&B did not take it.
     """
     is_online = not (run.wandb.offline or run.wandb.disabled)
-    dashboard = _dashboard(runs, project, run.wandb.entity if is_online else entity)
+    dashboard = _dashboard(runs, project, (run.wandb.entity if is_online else None) or entity)
     path = run.folder / SPECIFICATION
     path.write_text(json.dumps(asdict(dashboard), indent=2, ensure_ascii=False) + "\n", "utf-8")
     run.add_output(path)

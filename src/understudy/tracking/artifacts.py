@@ -12,6 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -171,23 +172,30 @@ def _facts(manifest: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def log_output(run: WandbRun, artifact: RunArtifact) -> None:
     """Logs what the run leaves; offline, ``wandb sync`` sends it later."""
-    run.log_artifact(_to_wandb(artifact), aliases=list(artifact.aliases))
+    with _only_a_warning(artifact):
+        run.log_artifact(_to_wandb(artifact), aliases=list(artifact.aliases))
 
 
 def log_input(run: WandbRun, artifact: RunArtifact) -> None:
-    """Declares what the run reads, where W&B can be asked; a failure there is only a warning."""
-    if run.offline:
-        return  # wandb refuses inputs offline
+    """Declares what the run reads, where W&B can be asked: it refuses inputs offline."""
+    if not run.offline:
+        with _only_a_warning(artifact):
+            run.use_artifact(_to_wandb(artifact))
+
+
+@contextmanager
+def _only_a_warning(artifact: RunArtifact) -> Iterator[None]:
+    """Lets the run go on whatever W&B's server says: the manifest has the artifact."""
     import wandb  # noqa: PLC0415 - loaded by now; a ground module does not load it for others
 
     try:
-        run.use_artifact(_to_wandb(artifact))
-    except (wandb.Error, ValueError, OSError) as error:
-        _log.warning("W&B did not take the input %s (%s)", artifact.name, error)
+        yield
+    except (wandb.Error, ValueError, OSError, RuntimeError) as error:
+        _log.warning("W&B did not take %s (%s)", artifact.name, " ".join(str(error).split()))
 
 
 def _to_wandb(artifact: RunArtifact) -> WandbArtifact:
-    import wandb  # noqa: PLC0415 - see log_input
+    import wandb  # noqa: PLC0415 - see above
 
     files = [{"name": file.name, "sha256": file.sha256} for file in artifact.files]
     metadata = {**artifact.metadata, "digest": artifact.digest, "files": files}
