@@ -38,10 +38,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
 def _record(run: Run, accuracy: float) -> None:
     """What a stage leaves at its end."""
     for step in (1, 2):
-        row = {"step": step, "supervised_tokens": 100 * step}
+        row = {"step": step, "supervised_tokens": 100 * step, "trainer/global_step": step}
         run.wandb.log({**row, "train/loss": 2.0 / step, "train/learning_rate": 0.1})
     run.wandb.log({"step": 2, "supervised_tokens": 200, "val/loss": 1.25})
     run.write_rows("predictions.jsonl", [{"id": "q1", "scores": {"eval/lab_accuracy": accuracy}}])
+    run.log_predictions()
     metrics = {"eval/lab_accuracy": accuracy, "val/loss": 1.25, "eval/rouge_l/>10": None}
     run.add_metrics(metrics, {"eval/rouge_l/>10": "no reference of that length"})
     run.add_dropped({"too_long": 3})

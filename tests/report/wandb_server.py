@@ -16,6 +16,12 @@ _VIEWER = {
     "flags": "{}", "entity": "ann", "deletedAt": None, "apiKeys": {"edges": []},
     "teams": {"edges": []},
 }  # fmt: skip
+_ARTIFACT = {
+    "id": "a", "state": "COMMITTED",
+    "artifactSequence": {"id": "s", "latestArtifact": {"id": "a", "versionIndex": 0}},
+}  # fmt: skip
+"""The reply to every artifact: it is here already, nothing needs to be sent."""
+
 _TIMES = {"createdAt": "2026-11-20T10:00:00Z", "heartbeatAt": "2026-11-20T10:01:30Z"}
 
 
@@ -60,6 +66,8 @@ class WandbServer(ThreadingHTTPServer):
         if "createRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.url}/up"} for name in variables["files"]]
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
+        if "createArtifact(" in query:
+            return {"createArtifact": {"artifact": _ARTIFACT}}
         if "history(samples" in query:
             lines = [json.dumps(row) for row in self._run(project, variables["name"]).history]
             return {"project": {"run": {"history": lines}}}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wandb.apis.public.runs import Run as RemoteRun
 
 _PARTS = ("budget", "comparable", "dropped", "timings", "truncated")
-_OF_WANDB = ("system",)
+_OF_A_LOG = ("system", "trainer")
 _OF_A_STEP = frozenset(
     f"train/{name}"
     for name in ("loss", "example_loss", "grad_norm", "learning_rate", "supervised_tokens")
@@ -138,7 +138,7 @@ def _manifest(remote: RemoteRun) -> dict[str, Any]:
 
 def _is_metric(key: str, value: object) -> bool:
     """True for what a run records at its end; its last step's values are no metrics of the run."""
-    is_ours = "/" in key and key.partition("/")[0] not in (*_PARTS, *_OF_WANDB)
+    is_ours = "/" in key and key.partition("/")[0] not in (*_PARTS, *_OF_A_LOG)
     return is_ours and key not in _OF_A_STEP and isinstance(value, int | float | None)
 
 
