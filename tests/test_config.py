@@ -22,6 +22,8 @@ ALLOWED_TARGETS = ("understudy.", "torch.", "pytorch_lightning.", "transformers.
                    "torchmetrics.")  # fmt: skip
 NEEDED = {
     "data/alpaca_json": ["data.path=a.json"],
+    "data/chat_json": ["data.path=a.json"],
+    "data/hub": ["data.source.repo=owner/name"],
     "eval/run": ["model=checkpoint", "model.path=folder"],
     "model/checkpoint": ["model.path=folder"],
     "questions/file": ["questions.path=q.json"],

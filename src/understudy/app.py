@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -34,6 +35,8 @@ from understudy.tracking.manifest import normalised_arm
 
 _log = logging.getLogger(__name__)
 _SWEEP_FILE = "sweep.json"
+_OPEN_KEY = re.compile(r"^(data|questions)(\.\w+)*\.(fields|local|references)\.[^=]+=")
+"""Overrides of mappings that take names of the user's own, for which Hydra wants a plus sign."""
 _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
 
 
@@ -43,6 +46,7 @@ def main() -> None:
         print(f"understudy {version('understudy')} (hydra-core {hydra.__version__})")  # noqa: T201
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to the handler below
+    sys.argv = [_OPEN_KEY.sub(r"++\g<0>", each) for each in sys.argv]
     signal.signal(signal.SIGTERM, _interrupt)
     register()
     entry = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(_job)
@@ -146,7 +150,7 @@ def _remove_hydras_files(folder: Path) -> None:
     written = ("config.yaml", "hydra.yaml", "overrides.yaml")
     for path in (*(folder / ".hydra" / name for name in written), folder / "app.log"):
         path.unlink(missing_ok=True)
-    for each in (folder / ".hydra", folder, folder.parent, folder.parent.parent):
+    for each in (folder / ".hydra", folder, *folder.parents[:3]):
         with suppress(OSError):  # not there, or it holds something
             each.rmdir()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -21,10 +20,6 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 _YAML_CONSTANTS = ("true", "false", "null")
-_NO_CHOICE = re.compile(
-    r"seed|name|threads|output_dir|recorded|plan|ask|tracking(\..*)?|hydra(/|\.).*"
-    r"|trainer\.(progress|log_every)|data\.(cache_dir|local\..*)"
-)
 BUDGET_KEYS = ("kind", "examples", "supervised_tokens", "steps")
 COMPARABLE_KEYS = (
     "prompts",
@@ -118,19 +113,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def normalised_arm(overrides: Iterable[str]) -> str:
-    """An arm's name: every override that can change a result, the same however it was spelled.
+    """An arm's name: every override except the seed, the same however they were spelled.
 
-    The seed makes another run of the same arm; names, folders and logging make no difference.
     Later duplicates win, as they do in a config.
 
-    >>> normalised_arm(["model=s", "+data.x=False", "seed=1", "model=l", "output_dir=/tmp"])
+    >>> normalised_arm(["model=s", "+data.x=False", "seed=1", "model=l"])
     'data.x=false,model=l'
     """
     chosen = {}
     for text in overrides:
         key, _, value = text.lstrip("+").partition("=")
-        if not _NO_CHOICE.fullmatch(key):
-            chosen[key] = value.lower() if value.lower() in _YAML_CONSTANTS else value
+        chosen[key] = value.lower() if value.lower() in _YAML_CONSTANTS else value
+    chosen.pop("seed", None)
     return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
 
 
