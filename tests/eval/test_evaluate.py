@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from understudy.encoding import Encoder
 from understudy.eval.evaluate import Evaluation, KnownLosses
-from understudy.eval.lengths import AnswerLength
+from understudy.eval.form import AnswerForm
 from understudy.eval.rouge import RougeScorer
 from understudy.eval.summary import summarise
 from understudy.models.generate import Decoding
@@ -182,7 +182,7 @@ def test_scores_stand_under_the_parts_in_which_questions_differ() -> None:
         Question(Instruction("c", "说吧", lang="zh", split="others"), {"gold": "它"}),
     ]
     answers = {"a": "it", "b": "它", "c": "不"}
-    evaluation = Evaluation([AnswerLength(), RougeScorer()], [GREEDY])
+    evaluation = Evaluation([AnswerForm(), RougeScorer()], [GREEDY])
     rows = evaluation.score_answers(asked, answers, "somebody")
     metrics = summarise(rows).metrics
     assert metrics["eval/rouge_l/lang:en"] == metrics["eval/rouge_l/set:eighty"] == 1

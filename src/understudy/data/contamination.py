@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from understudy.data.questions import HeldOut
 from understudy.data.rows import require_choice
 from understudy.data.sets import PublishedSet, QuestionSets, placed
-from understudy.records import InputError, Instruction, Question, QuestionSource
+from understudy.records import InputError, InputFile, Instruction, Question, QuestionSource
 
 MODES = ("off", "warn", "drop")
 EXACT, NEAR = "exact", "near"
@@ -99,6 +99,12 @@ class Decontamination:
         index = _Index(self._entries(), self.min_similarity)
         found = (index.match(prompt) for prompt in prompts)
         return [match for match in found if match is not None]
+
+    def inputs(self) -> list[InputFile]:
+        """The files of the sets in ``avoid``; those of ``questions`` are the run's own inputs."""
+        if self.mode == "off":
+            return []
+        return [file for source in self.avoid.values() for file in source.inputs()]
 
     def _entries(self) -> Iterator[_Entry]:
         """Every question of every set, those that the run asks first."""

@@ -116,7 +116,7 @@ class Evaluation:
                 policy,
                 encoder.tokenizer,
                 prompts,
-                decoding=decoding,
+                decoding=replace(decoding, stop_ids=encoder.stop_ids),
                 batch_tokens=self.batch_tokens,
                 seed=seed,
                 progress=progress,

@@ -76,6 +76,7 @@ def _encoded(
         max_length=min(encoder.max_length, num_positions or encoder.max_length),
         overlength="drop",
         train_on_inputs=False,
+        train_on_earlier_turns=False,
         max_dropped_fraction=1.0,
     )
     try:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from understudy.eval.lengths import ANSWER_WORDS
+from understudy.eval.form import ANSWER_WORDS, OTHER_LANGUAGE
 from understudy.records import InputError, Question
 
-_PARTED = ("eval/rouge_l", "eval/lab_accuracy", ANSWER_WORDS)
+_PARTED = ("eval/rouge_l", "eval/lab_accuracy", ANSWER_WORDS, OTHER_LANGUAGE)
 _VALUE_OF: Mapping[str, Callable[[Question], str]] = {
     "lang": lambda question: question.prompt.lang,
     "set": lambda question: question.prompt.split,

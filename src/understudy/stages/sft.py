@@ -13,11 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from understudy.data.arm import DataArm
-from understudy.data.published import num_published
 from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.eval.evaluate import Evaluation, KnownLosses
 from understudy.eval.record import (
@@ -29,11 +27,17 @@ from understudy.eval.record import (
 )
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.folders import checkpoint_folder, save_checkpoint
-from understudy.models.memory import num_parameters, training_memory
+from understudy.models.memory import num_parameters
 from understudy.models.source import ModelSource
 from understudy.records import NotAtHand, Prediction, QuestionSource, question_to_json
 from understudy.stages.baselines import Base, teacher_answers
 from understudy.stages.evaluate import decodings_in_words, evaluation_facts
+from understudy.stages.plans import (
+    facts_without_data,
+    peak_memory,
+    steps_in_words,
+    tokens_in_words,
+)
 from understudy.stages.prepare import Work, prepare
 from understudy.stages.printing import (
     answering,
@@ -45,7 +49,6 @@ from understudy.stages.printing import (
 )
 from understudy.tracking.manifest import read_manifest, run_folder_of
 from understudy.train.recipe import FitResult, Recipe, fit
-from understudy.train.sft import CHUNK_LOGITS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -73,7 +76,8 @@ def run(
         work = prepare(arm, model, encoding, questions, evaluation)
     _record_setting(run, work, model, recipe, evaluation)
     _record_rows(run, work, arm)
-    run.add_inputs([*work.arm.inputs, *questions.inputs()])
+    avoided = arm.selection.decontamination.inputs()
+    run.add_inputs([*work.arm.inputs, *questions.inputs(), *avoided])
     run.use_data(work.arm.teacher, arm.source.read().inputs)
     with run.timed("baselines"):
         base = Base(
@@ -119,7 +123,7 @@ def plan(
         model.check()
         work = prepare(arm, model, encoding, questions, evaluation)
     except NotAtHand:
-        print_facts(title, _facts_without_data(arm, model, recipe))
+        print_facts(title, facts_without_data(arm, model, recipe))
         raise
     num_rows = len(work.arm.train)
     print_facts(
@@ -131,57 +135,14 @@ def plan(
                 work.arm.matches, arm.selection.decontamination.mode
             ),
             f"cut to {work.encoder.max_length} tokens": in_words(work.arm.truncated),
-            "optimizer steps": _steps_in_words(recipe, num_rows),
+            "optimizer steps": steps_in_words(recipe, num_rows),
             "recipe": recipe.in_words,
-            "supervised tokens": _tokens_in_words(work, recipe),
+            "supervised tokens": tokens_in_words(work, recipe),
             "parameters": f"{num_parameters(model.model_config(work.tokenizer)):,}",
-            "peak memory": f"about {gibibytes(_peak_memory(work, model, recipe))}, libraries apart",
+            "peak memory": f"about {gibibytes(peak_memory(work, model, recipe))}, libraries apart",
             **evaluation_facts(evaluation, work.questions),
         },
     )
-
-
-def _facts_without_data(arm: DataArm, model: ModelSource, recipe: Recipe) -> dict[str, str]:
-    """What is known before anything is downloaded: how many rows were published, and the recipe."""
-    facts = {"model": model.name, "recipe": recipe.in_words}
-    num_rows = num_published(arm.source)
-    if num_rows is None:
-        return facts
-    num_rows -= min(arm.num_val, int(arm.max_val_fraction * num_rows))
-    num_rows = min(num_rows, arm.num_examples or num_rows)
-    return {
-        "training rows": f"{num_rows:,} if all published rows can be used",
-        "optimizer steps": _steps_in_words(recipe, num_rows),
-        **facts,
-    }
-
-
-def _steps_in_words(recipe: Recipe, num_rows: int) -> str:
-    num_steps = recipe.num_steps(num_rows)
-    epochs = num_steps / recipe.batching.steps_per_epoch(num_rows)
-    return f"{num_steps:,} of {recipe.batch_size} rows ({epochs:.2f} epochs)"
-
-
-def _tokens_in_words(work: Work, recipe: Recipe) -> str:
-    num_rows, num_tokens = len(work.arm.train), work.arm.num_supervised_tokens
-    epochs = recipe.num_steps(num_rows) / recipe.batching.steps_per_epoch(num_rows)
-    return f"{num_tokens:,} an epoch, {num_tokens * epochs:,.0f} in all"
-
-
-def _peak_memory(work: Work, model: ModelSource, recipe: Recipe) -> int:
-    """Bytes at the worst moment of training, from the longest rows that a step may draw."""
-    step_tokens = recipe.batch_size * int(work.arm.train.lengths.mean())
-    tokens = max(min(step_tokens, recipe.micro_batch_tokens), int(work.arm.train.lengths.max()))
-    memory = training_memory(
-        model.model_config(work.tokenizer),
-        tokens=tokens,
-        chunk_logits=CHUNK_LOGITS,
-        dtype=model.dtype,
-        autocast=recipe.precision.endswith("mixed"),
-        gradient_checkpointing=model.gradient_checkpointing,
-        accumulates=step_tokens > recipe.micro_batch_tokens,
-    )
-    return memory.peak if torch.cuda.is_available() else memory.peak_on_cpu
 
 
 def _record_setting(

@@ -1,0 +1,58 @@
+"""What a plan of a training stage says: steps, tokens, memory, with the data at hand or without."""
+
+from __future__ import annotations
+
+import torch
+
+from understudy.data.arm import DataArm
+from understudy.data.published import num_published
+from understudy.models.memory import training_memory
+from understudy.models.source import ModelSource
+from understudy.stages.prepare import Work
+from understudy.train.recipe import Recipe
+from understudy.train.sft import CHUNK_LOGITS
+
+
+def facts_without_data(arm: DataArm, model: ModelSource, recipe: Recipe) -> dict[str, str]:
+    """What is known before anything is downloaded: how many rows were published, and the recipe."""
+    facts = {"model": model.name, "recipe": recipe.in_words}
+    num_rows = num_published(arm.source)
+    if num_rows is None:
+        return facts
+    num_rows -= min(arm.num_val, int(arm.max_val_fraction * num_rows))
+    num_rows = min(num_rows, arm.num_examples or num_rows)
+    return {
+        "training rows": f"{num_rows:,} if all published rows can be used",
+        "optimizer steps": steps_in_words(recipe, num_rows),
+        **facts,
+    }
+
+
+def steps_in_words(recipe: Recipe, num_rows: int) -> str:
+    """Optimizer steps and epochs of a run on so many rows."""
+    num_steps = recipe.num_steps(num_rows)
+    epochs = num_steps / recipe.batching.steps_per_epoch(num_rows)
+    return f"{num_steps:,} of {recipe.batch_size} rows ({epochs:.2f} epochs)"
+
+
+def tokens_in_words(work: Work, recipe: Recipe) -> str:
+    """Supervised tokens of an epoch and of the run."""
+    num_rows, num_tokens = len(work.arm.train), work.arm.num_supervised_tokens
+    epochs = recipe.num_steps(num_rows) / recipe.batching.steps_per_epoch(num_rows)
+    return f"{num_tokens:,} an epoch, {num_tokens * epochs:,.0f} in all"
+
+
+def peak_memory(work: Work, model: ModelSource, recipe: Recipe) -> int:
+    """Bytes at the worst moment of training, from the longest rows that a step may draw."""
+    step_tokens = recipe.batch_size * int(work.arm.train.lengths.mean())
+    tokens = max(min(step_tokens, recipe.micro_batch_tokens), int(work.arm.train.lengths.max()))
+    memory = training_memory(
+        model.model_config(work.tokenizer),
+        tokens=tokens,
+        chunk_logits=CHUNK_LOGITS,
+        dtype=model.dtype,
+        autocast=recipe.precision.endswith("mixed"),
+        gradient_checkpointing=model.gradient_checkpointing,
+        accumulates=step_tokens > recipe.micro_batch_tokens,
+    )
+    return memory.peak if torch.cuda.is_available() else memory.peak_on_cpu
