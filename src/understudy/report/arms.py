@@ -132,19 +132,29 @@ def group_baselines(arms: Sequence[Entry]) -> list[Entry]:
                     break
             else:
                 groups.append((author, [arm]))
-    counts = [author for author, _ in groups]
-    names = made_unique(
-        [
-            f"{author} of {', '.join(arm.name for arm in members)}"
-            if counts.count(author) > 1
-            else author
-            for author, members in groups
-        ]
-    )
+    names = made_unique(_baseline_names(groups))
     return [
         _baseline(name, author, members)
         for name, (author, members) in zip(names, groups, strict=True)
     ]
+
+
+def _baseline_names(groups: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:
+    """An author's name; where it has several rows, with what the arms of each row have in common.
+
+    Where that does not tell the rows apart, with the names of all those arms.
+    """
+    names = []
+    for author, members in groups:
+        namesakes = [arms for other, arms in groups if other == author]
+        common = [shared_overrides([arm.arm for arm in arms]) for arms in namesakes]
+        if len(namesakes) == 1:
+            names.append(author)
+        elif len(set(common)) == len(common):
+            names.append(f"{author} of {display_names(common)[namesakes.index(members)]}")
+        else:
+            names.append(f"{author} of {', '.join(arm.name for arm in members)}")
+    return names
 
 
 def _shares_baseline(author: str, one: Entry, other: Entry) -> bool:

@@ -183,7 +183,14 @@ def compare(
     ranked = sorted(rows[: len(arms)], key=lambda row: _rank(row, headline))
     entries = [row.entry for row in ranked]
     fair, refused, not_asked = _fair_pairs(entries, ask)
-    grid = find_grid(entries, headline, fair, table, num_resamples=num_resamples)
+    compared = {entry.name for pair in fair for entry in pair}
+    grid = find_grid(
+        [entry for entry in entries if entry.name in compared],
+        headline,
+        fair,
+        table,
+        num_resamples=num_resamples,
+    )
     return Comparison(
         arms=tuple(ranked),
         baselines=tuple(rows[len(arms) :]),

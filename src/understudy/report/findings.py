@@ -34,7 +34,7 @@ def lead(comparison: Comparison) -> str:
         return f"{capital(metric_label(headline))} is undefined in every arm: {reason}."
     if len(scored) == 1:
         return f"{_alone(scored[0], headline)} There is no second arm to compare it with."
-    told = _chain(comparison, scored, headline)
+    told = _along_grid(comparison) or _chain(comparison, scored, headline)
     if not told:
         return _nothing_compared(comparison)
     if len(told) > _MAX_PHRASES:
@@ -60,6 +60,23 @@ def _chain(comparison: Comparison, rows: Sequence[Row], metric: str) -> list[Con
         if nearest is not None:
             found.append(nearest)
     return found
+
+
+def _along_grid(comparison: Comparison) -> list[Contrast]:
+    """Where arms vary in two things: the two best series at the first and the last level."""
+    grid = comparison.grid
+    if grid is None or not grid.gaps:
+        return []
+    pair = grid.gaps[0].first, grid.gaps[0].second
+    levels = [gap.level for gap in grid.gaps if (gap.first, gap.second) == pair]
+    found = []
+    for level in dict.fromkeys((levels[0], levels[-1])):
+        first, second = (grid.arms[series, level] for series in pair)
+        found.append(
+            comparison.contrast(first, second, grid.metric)
+            or comparison.contrast(second, first, grid.metric)
+        )
+    return [one for one in found if one is not None]
 
 
 def _ends(comparison: Comparison, best: str, metric: str) -> list[Contrast]:
@@ -145,7 +162,8 @@ def differences_title(comparison: Comparison) -> str:
 
 def parts_title(comparison: Comparison, parts: Mapping[str, str], what: str) -> str:
     """Where the gap between the two best arms that may be compared is widest and narrowest."""
-    chain = _chain(comparison, comparison.arms, comparison.headline or "")
+    along_grid = _along_grid(comparison)[-1:]
+    chain = along_grid or _chain(comparison, comparison.arms, comparison.headline or "")
     gaps = {}
     if chain:
         pair = chain[0].arm, chain[0].against

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +23,7 @@ from understudy.report.labels import part_label
 from understudy.report.names import display_names, split_overrides, varying_keys
 
 NUM_EXAMPLES = "data.num_examples"
+_STRICTER = "data.max_length_ratio"
 _AMOUNT_KEYS = (NUM_EXAMPLES, "data.num_supervised_tokens", "trainer.max_steps")
 _X_TITLES = {
     "data.num_examples": "training rows",
@@ -95,7 +97,7 @@ def find_grid(
     """The grid that the arms of the most common stage form, if they form one.
 
     Args:
-        entries: The arms, best first.
+        entries: The arms that may be compared with any other, best first.
         metric: What to compare; without one there is no grid.
         fair: The pairs of arms that may be compared.
         table: Their scores.
@@ -118,7 +120,7 @@ def find_grid(
     }
     if len(cells) < len(entries) or len(levels) < 2 or not _is_crossed(cells, keys):
         return None
-    ordered = tuple(sorted(levels.values(), key=_place))
+    ordered = tuple(sorted(levels.values(), key=partial(_place, is_strict=_STRICTER in keys)))
     series = tuple(dict.fromkeys(names))
     columns = _columns(cells, series, ordered, fair)
     gaps, changes = _gaps(columns, metric, table, num_resamples) if columns else ([], [])
@@ -228,11 +230,15 @@ def _is_crossed(cells: Mapping[tuple[str, str], Entry], keys: Sequence[str]) -> 
     return NUM_EXAMPLES in keys or any(levels.count(level) > 1 for level in levels)
 
 
-def _place(level: Level) -> tuple[float, bool, list[tuple[bool, float, str]]]:
-    """By number where there is one; then "none" first, then the natural order of names."""
+def _place(level: Level, *, is_strict: bool) -> tuple[float, bool, list[tuple[bool, float, str]]]:
+    """By number where there is one; then "none" first, then the natural order of names.
+
+    ``is_strict`` puts larger numbers first: of limits, the lowest is furthest from none.
+    """
+    sign = -1.0 if is_strict else 1.0
     is_plain = level.name in _NOTHING.values() or level.name.startswith("default ")
     parts = re.split(r"(\d+(?:\.\d+)?)", level.name)
-    natural = [(part[:1].isdigit(), float(part) if part[:1].isdigit() else 0.0, part)
+    natural = [(part[:1].isdigit(), sign * float(part) if part[:1].isdigit() else 0.0, part)
                for part in parts]  # fmt: skip
     return (np.inf if level.x is None else level.x, not is_plain, natural)
 

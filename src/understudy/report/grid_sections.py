@@ -19,7 +19,7 @@ from understudy.pages.page import Text as Words
 from understudy.report.cells import dot_of, summary_cell
 from understudy.report.compare import Comparison
 from understudy.report.findings import capital
-from understudy.report.grid import Gap, GapChange, Grid
+from understudy.report.grid import Gap, GapChange, Grid, Level
 from understudy.report.labels import difference_label, metric_label, number, p_value, spread
 from understudy.report.scaling import RowsWorth
 
@@ -132,7 +132,7 @@ def grid_lines(comparison: Comparison, grid: Grid) -> list[Line]:
     lines = []
     for place, series in enumerate(grid.series):
         found = [
-            (level.x if grid.is_numeric and level.x else float(at), dot, level.name)
+            (level.x if grid.is_numeric and level.x else float(at), dot, _tick(grid, level))
             for at, level in enumerate(grid.levels)
             if (series, level.name) in grid.arms
             and (dot := dot_of(rows[grid.arms[series, level.name]], grid.metric, place))
@@ -154,6 +154,11 @@ def _line_chart(comparison: Comparison, grid: Grid) -> list[Block]:
     )
     alt = "; ".join(f"{line.name}: {_told(line)}" for line in lines)
     return [Chart(figure, caption, f"{label} by {grid.axis}. {alt}")]
+
+
+def _tick(grid: Grid, level: Level) -> str:
+    is_sized = grid.axis == "base model" and level.x
+    return f"{level.name} ({level.x:,.0f})" if is_sized else level.name
 
 
 def _told(line: Line) -> str:

@@ -173,13 +173,12 @@ def _ranked(comparison: Comparison, metric: str) -> list[Row]:
 
 
 def _doubt(comparison: Comparison, ranked: Sequence[Row], metric: str) -> str:
-    """That the best is not told apart from the next, where that was tested."""
-    if len(ranked) < 2:
-        return ""
-    first, second = ranked[0].name, ranked[1].name
-    contrast = comparison.contrast(first, second, metric) or comparison.contrast(
-        second, first, metric
-    )
-    if contrast is None or contrast.is_clear:
-        return ""
-    return f", not told apart from {second}"
+    """That the best is not told apart from another teacher's student, where that was tested."""
+    best = ranked[0]
+    for other in ranked[1:]:
+        contrast = comparison.contrast(best.name, other.name, metric) or comparison.contrast(
+            other.name, best.name, metric
+        )
+        if contrast is not None and teacher_of(other) != teacher_of(best):
+            return "" if contrast.is_clear else f", not told apart from {other.name}"
+    return ""

@@ -51,6 +51,8 @@ _LAB_NOTE = "Lab results: a closed world with known answers, not the paper's num
 _MAX_COLUMNS = 4
 _MAX_ROWS_DRAWN = 30
 _MAX_LINES = 8
+_MAX_PAIRS = 12
+"""Arms of a grid have their differences drawn level by level; more pairs than so are folded."""
 
 
 def report_page(comparison: Comparison, *, title: str, source: str) -> Page:
@@ -262,9 +264,15 @@ def _losses(comparison: Comparison) -> list[Section]:
 
 
 def _loss_title(comparison: Comparison) -> str:
-    ends = [f"{row.name} {number(mean)}" for row in comparison.arms
+    ends = [(row.name, mean) for row in comparison.arms
             if (mean := row.mean("val/loss")) is not None]  # fmt: skip
-    text = f" at {', '.join(ends)}" if ends else ""
+    if not ends:
+        text = ""
+    elif len(ends) <= _MAX_COLUMNS:
+        text = f" at {', '.join(f'{name} {number(mean)}' for name, mean in ends)}"
+    else:
+        low, high = (pick(mean for _, mean in ends) for pick in (min, max))
+        text = f" between {number(low)} and {number(high)}"
     return f"Validation losses end{text}; they are on different answers and rank nobody"
 
 
