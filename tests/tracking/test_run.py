@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tracking.offline import read_offline
-from understudy.records import InputFile
+from understudy.records import InputError, InputFile
 from understudy.tracking.manifest import read_manifest
 from understudy.tracking.run import RunSpec, open_run
 from understudy.tracking.wandb_run import Tracking
@@ -204,3 +204,8 @@ def test_a_manifest_is_strict_json(tmp_path: Path, offline: Tracking, spec: Spec
     with pytest.raises(ValueError, match="JSON"), open_run(spec(tmp_path), offline) as run:
         run.add_metrics({"eval/rouge_l": float("nan")})
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "running"
+
+
+def test_an_unknown_way_with_checkpoints_is_refused() -> None:
+    with pytest.raises(InputError, match="checkpoints=uplaod is unknown; use reference, upload"):
+        Tracking(checkpoints="uplaod")

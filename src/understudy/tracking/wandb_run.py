@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MODES = ("online", "offline", "disabled")
+_CHECKPOINTS = ("reference", "upload", "off")
 _PROBE_SECONDS = 2.0
 AXES = ("step", "supervised_tokens")
 """What every logged row carries to be drawn over; the first is the default."""
@@ -34,6 +35,9 @@ class Tracking:
 
     ``log_text``: whether instructions and answers go to W&B. ``checkpoints``: ``reference`` records
     where they lie, ``upload`` sends them, ``off`` does neither.
+
+    Raises:
+        InputError: ``checkpoints`` is none of its choices.
     """
 
     project: str = "understudy"
@@ -41,6 +45,13 @@ class Tracking:
     mode: str = "auto"
     log_text: bool = True
     checkpoints: str = "reference"
+
+    def __post_init__(self) -> None:
+        """Refuses what would be logged otherwise than it was meant."""
+        if self.checkpoints not in _CHECKPOINTS:
+            raise InputError(
+                f"tracking.checkpoints={self.checkpoints} is unknown; use {', '.join(_CHECKPOINTS)}"
+            )
 
     def resolved_mode(self) -> str:
         """The mode this run will use; see the module's docstring."""
