@@ -11,16 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from understudy.data.tokens import token_table
 from understudy.data.windows import Batching, WindowDataset
 from understudy.encoding import OVERLENGTH, EncodedRows, Encoder, Encoding
-from understudy.models.generate import Decoding, generate
+from understudy.eval.evaluate import Evaluation
+from understudy.eval.loss import reference_losses
+from understudy.eval.rouge import RougeScorer
+from understudy.models.generate import Decoding
 from understudy.models.scratch import Scratch
 from understudy.models.tokenizers import TrainedBPE
 from understudy.prompts import ALPACA, ChatTemplate, chosen_template
-from understudy.records import Completion, InputError, Instruction, Turn
+from understudy.records import Completion, InputError, Instruction, Question, Turn
 
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}"
@@ -351,14 +354,17 @@ def test_any_chat_keeps_its_text_fits_and_learns_answers_alone(
     assert rows.mask(0)[-1]
 
 
-def test_a_tiny_model_learns_a_conversation_and_stops_at_the_end_of_its_turn() -> None:
-    """Trained on one row until it knows it, it says each answer to its prompt and stops."""
-    tokenizer = chat_tokenizer(CHATML, eos="</s>")
+def tiny_policy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = {**shape, "num_key_value_heads": 4, "intermediate_size": 64}
     source = Scratch("llama", vocabulary=TrainedBPE(300), config=config, attention="sdpa")
-    policy = source.load(tokenizer, seed=0)
-    coder = encoder(tokenizer)
+    return source.load(tokenizer, seed=0)
+
+
+def test_a_tiny_model_learns_a_conversation_and_stops_at_the_end_of_its_turn() -> None:
+    """Trained on one row until it knows it, it says each answer to its prompt and stops."""
+    tokenizer = chat_tokenizer(CHATML, eos="</s>")
+    policy, coder = tiny_policy(tokenizer), encoder(tokenizer)
     table = token_table([LONG], coder, cache_dir=None)
     (batch,) = WindowDataset(table, Batching(1), seed=0, num_steps=1)[0].micro_batches
     assert batch.labels.tolist() == learned(table.columns)
@@ -369,9 +375,23 @@ def test_a_tiny_model_learns_a_conversation_and_stops_at_the_end_of_its_turn() -
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         optimizer.step()
-    decoding = Decoding(max_new_tokens=20, stop_ids=coder.stop_ids)
     history = LONG.prompt.history
     asked = [Instruction("1", "Hi"), Instruction("2", "What?", history=history[:2]), LONG.prompt]
-    answers = generate(policy, tokenizer, coder.prompt_ids(asked), decoding=decoding)
-    assert [answer.text for answer in answers] == ["a b", "  Five. ", "c"]
+    evaluation = Evaluation([RougeScorer()], [Decoding(max_new_tokens=20)])
+    questions = [Question(prompt) for prompt in asked]
+    answers = evaluation.evaluate(policy, coder, questions, author="student", seed=0)
+    assert [answer.output for answer in answers] == ["a b", "  Five. ", "c"]
     assert {answer.finish for answer in answers} == {"stop"}
+
+
+def test_the_loss_of_a_reference_is_that_of_the_last_answer() -> None:
+    """Earlier answers of a conversation are context of the one that is measured."""
+    tokenizer = chat_tokenizer(CHATML)
+    policy, coder = tiny_policy(tokenizer), encoder(tokenizer)
+    (losses,) = reference_losses(policy, coder, [Question(LONG.prompt, {"t": LONG.output})])
+    row_ids = torch.from_numpy(coder.encode([LONG]).row(0).astype("int64"))
+    with torch.no_grad():
+        logprobs = policy(input_ids=row_ids[None]).logits[0].log_softmax(-1)
+    answer = [float(logprobs[at - 1, row_ids[at]]) for at in (-2, -1)]
+    (loss,) = losses.values()
+    assert loss == pytest.approx(-sum(answer) / 2, rel=1e-5)

@@ -39,6 +39,7 @@ def run(
     asked = evaluation.asked(questions.questions([]))
     tokenizer = model.tokenizer(())
     encoder = encoding.encoder(tokenizer)
+    require_template(Path(model.path).expanduser(), encoder.template)
     run.add_inputs(questions.inputs())
     run.write_rows("questions.jsonl", map(question_to_json, asked))
     run.manifest.base_model = model.name

@@ -37,14 +37,13 @@ def show(*, seed: int, arm: DataArm, model: ModelSource, encoding: Encoding, row
 
 def _coloured(pieces: Sequence[tuple[str, bool]]) -> Text:
     text = Text()
-    was_supervised = False
-    for piece, is_supervised in pieces:
-        if is_supervised and not was_supervised:
+    for piece, is_learned in pieces:
+        if is_learned:
             text.append("[", style="bold green")
-        text.append(piece, style="green underline" if is_supervised else "dim")
-        was_supervised = is_supervised
-    if was_supervised:
-        text.append("]", style="bold green")
+            text.append(piece, style="green underline")
+            text.append("]", style="bold green")
+        else:
+            text.append(piece, style="dim")
     return text
 
 
