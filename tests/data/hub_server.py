@@ -13,14 +13,18 @@ COMMIT = "c0ffee" * 6 + "c0ff"
 
 
 @contextmanager
-def hub(repo: str, files: Mapping[str, bytes]) -> Iterator[str]:
-    """Serves ``files`` as the data set ``repo`` at one commit; gives the Hub's address."""
-    handler = type("Handler", (_Handler,), {"repo": repo, "files": files})
+def hub(repo: str, files: Mapping[str, bytes]) -> Iterator[tuple[str, list[str]]]:
+    """Serves ``files`` as the data set ``repo`` at one commit.
+
+    Gives the Hub's address and the list of paths that were asked for so far.
+    """
+    asked: list[str] = []
+    handler = type("Handler", (_Handler,), {"repo": repo, "files": files, "asked": asked})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", asked
     finally:
         server.shutdown()
         server.server_close()
@@ -30,6 +34,7 @@ def hub(repo: str, files: Mapping[str, bytes]) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     repo: str
     files: Mapping[str, bytes]
+    asked: list[str]
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
@@ -38,6 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         path = self.path.partition("?")[0].replace("%2F", "/")
         api, _, folder = path.partition(f"/api/datasets/{self.repo}/tree/{COMMIT}")
         if not api and path.startswith(f"/api/datasets/{self.repo}/tree/"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.data.files import AnswerFile, detect_language, siblings
@@ -208,6 +208,7 @@ rows_of_values = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(rows_of_values, st.sampled_from(["error", "drop"]))
 def test_any_json_is_rows_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any], empty_output: str

@@ -222,8 +222,11 @@ def test_a_data_set_is_downloaded_once_and_pinned_to_its_commit(tmp_path: Path) 
     table = Path(copy_of(tmp_path, "parquet")).read_bytes()
     files = {"README.md": b"# Answers", "data/train-00000-of-00001.parquet": table}
     expected = [["b", "好"], f"{REPO}@{COMMIT}"]
-    with hub(REPO, files) as endpoint:
+    with hub(REPO, files) as (endpoint, asked):
         found, said = read_online(endpoint, tmp_path / "home", REPO, "owner/other")
     assert found == expected
+    downloads = [path for path in asked if "/resolve/" in path]
+    assert downloads
+    assert all(f"/resolve/{COMMIT}/" in path for path in downloads)
     assert said.startswith("data=gpt4_52k: owner/other is not in the Hub's cache and the Hub")
     assert read_online(endpoint, tmp_path / "home", REPO) == [expected]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.data.rows import RowFile, content_sha256, read_rows
@@ -110,6 +110,7 @@ def test_a_missing_file_names_what_is_there(tmp_path: Path) -> None:
         read_rows("a\0.json")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([".json", ".jsonl", ".parquet"]))
 def test_any_bytes_are_rows_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str

@@ -60,13 +60,9 @@ CHAT_FORMATS: Mapping[str, ChatFormat] = {
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation whose last two turns are the user's message and its answer.
-
-    ``is_cut`` says that messages of the user, which nobody answered, stood behind the answer.
-    """
+    """A conversation whose last two turns are the user's message and its answer."""
 
     turns: Sequence[Turn]
-    is_cut: bool = False
 
     @property
     def history(self) -> tuple[Turn, ...]:
@@ -130,7 +126,7 @@ class ChatReader:
             return _OTHER_ROLE
         end = max((i + 1 for i, turn in enumerate(turns) if turn.role == "assistant"), default=0)
         reason = _why_not(turns[:end])
-        return reason or Conversation(turns[:end], is_cut=end < len(turns))
+        return reason or Conversation(turns[:end])
 
     def ends_unanswered(self, file: RowFile, number: int) -> bool:
         """Whether the last message of the row is not an answer."""
@@ -219,7 +215,7 @@ def _why_not(turns: Sequence[Turn]) -> str | None:
         return _NO_ANSWER
     spoken = turns[1:] if turns[0].role == "system" else turns
     expected = ("user", "assistant")
-    if len(spoken) % 2 or any(t.role != expected[i % 2] for i, t in enumerate(spoken)):
+    if any(t.role != expected[i % 2] for i, t in enumerate(spoken)):
         return _OUT_OF_ORDER
     if any(not turn.content.strip() for turn in turns[:-1]):
         return _EMPTY
