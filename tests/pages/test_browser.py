@@ -144,6 +144,24 @@ def test_many_questions_are_rendered_in_parts_and_long_answers_folded(dump_dom: 
     assert "more characters" in dom
 
 
+def test_an_answer_unfolds_by_itself_only_to_show_a_match(dump_dom: DumpDom) -> None:
+    log, dom = steps_of(dump_dom, [row(f"q {'long ' * 300}end", [0, 1, 0])], """
+      const unfold = () => document.querySelectorAll(".unfold").length;
+      set("query", "weak says", "input"); at("[name=open]").click();
+      setTimeout(() => {
+        log.push(unfold());
+        at(".unfold").click(); log.push(unfold());
+        set("query", "long end", "input"); at("[name=open]").click();
+        setTimeout(() => {
+          log.push(unfold());
+          document.body.dataset.log = JSON.stringify(log);
+        }, 50);
+      }, 50);
+    """)  # fmt: skip
+    assert [entry for entry in log if isinstance(entry, int)] == [4, 3, 0]
+    assert "<mark>long end</mark></p>" in dom
+
+
 def test_one_arm_without_scores_has_no_needless_controls(dump_dom: DumpDom) -> None:
     section = Section("one", "s", "t", [Examples([Column("a", 0)], [Example("x", [], [None])])])
     dom = dump_dom(render(Page("t", "s", "l", [], [section])))

@@ -36,8 +36,8 @@ def value(text: str) -> float | None:
 def test_the_files_of_an_ordinary_report(report: Report) -> None:
     tables = {path.name for path in report.files if path.parent == report.tables}
     figures = {path.name for path in report.files if path.parent == report.figures}
-    assert {"arms.csv", "metrics.csv", "seeds.csv", "differences.csv", "budgets.csv", "refused.csv",
-            "result.tex", "differences.tex", "families.tex", "splits.tex", "buckets.tex",
+    assert {"arms.csv", "metrics.csv", "seeds.csv", "differences.csv", "budgets.csv", "costs.csv",
+            "refused.csv", "result.tex", "differences.tex", "families.tex", "splits.tex", "buckets.tex",
             "budgets.tex"} <= tables  # fmt: skip
     drawn = ("result", "differences", "buckets", "losses")
     assert {f"{name}.{kind}" for name in drawn for kind in ("pdf", "svg")} <= figures
@@ -145,6 +145,10 @@ def test_seeds_budgets_and_arms(report: Report) -> None:
     budget = {(line["arm"], line["quantity"]): line for line in rows(report.tables / "budgets.csv")}
     assert float(budget["lab_weak", "supervised_tokens"]["mean_over_runs"]) == 71_000
     assert budget["lab_weak", "examples"]["is_held_equal"] == "1"
+    costs = rows(report.tables / "costs.csv")
+    assert [(line["arm"], line["run"], line["usd"]) for line in costs[:2]] == [
+        ("lab_strong", "strong-1", ""), ("lab_strong", "strong-2", "")
+    ]  # fmt: skip
     arm = rows(report.tables / "arms.csv")[0]
     assert (arm["arm"], arm["teacher"], arm["seeds"]) == ("lab_strong", "strong", "1 2")
 

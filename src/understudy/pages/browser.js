@@ -109,16 +109,20 @@ document.querySelectorAll(".browser").forEach((browser) => {
   };
   const folded = (tag, text, wanted) => {
     const whole = make(tag, { lang: langOf(text) });
-    const isShort = text.length <= FOLD * 1.2 || (wanted && text.toLowerCase().includes(wanted));
-    if (isShort) {
+    const at = wanted ? text.toLowerCase().indexOf(wanted) : -1;
+    if (text.length <= FOLD * 1.2 || at + wanted.length > FOLD) {
       whole.append(...marked(text, wanted));
       return whole;
     }
     const count = text.length - FOLD;
     const button = make("button", { type: "button", class: "unfold" },
       `… ${count.toLocaleString("en")} more characters`);
-    whole.append(text.slice(0, FOLD), button);
-    button.addEventListener("click", () => whole.replaceChildren(text));
+    whole.append(...marked(text.slice(0, FOLD), wanted), button);
+    button.addEventListener("click", () => {
+      whole.replaceChildren(...marked(text, wanted));
+      whole.tabIndex = -1;
+      whole.focus();
+    });
     return whole;
   };
   const swatch = (column) => {

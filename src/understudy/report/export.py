@@ -28,8 +28,9 @@ _GRID = ("grid", "grid_differences", "grid_changes")
 _SCALING = ("scaling", "scaling_differences", "scaling_changes", "rows_worth")
 NAMES = frozenset(
     {
-        "arms", "budgets", "buckets", "differences", "families", "languages", "loss_matrix",
-        "losses", "metrics", "refused", "result", "seeds", "sets", "splits", *_GRID, *_SCALING,
+        "arms", "budgets", "buckets", "costs", "differences", "families", "languages",
+        "loss_matrix", "losses", "metrics", "refused", "result", "seeds", "sets", "splits",
+        *_GRID, *_SCALING,
     }
 )  # fmt: skip
 """What the files are called before their suffix."""
@@ -41,7 +42,7 @@ _OF_SECTION = {
     "scaling": _SCALING,
     "matrix": ("loss_matrix",),
     "training": ("losses",),
-    "fairness": ("arms", "budgets"),
+    "fairness": ("arms", "budgets", "costs"),
 }
 """The files of a section by their names without suffix; other sections have those of their key."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 from understudy.metrics.intervals import NUM_RESAMPLES
 from understudy.report.cells import series_of
 from understudy.report.compare import Comparison, Contrast, Row, Summary
+from understudy.report.costs import parameters, training_flops, training_seconds
 from understudy.report.findings import capital
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind
@@ -16,6 +18,7 @@ from understudy.report.labels import (
     metric_label,
     number,
     p_value,
+    parse_metric,
     part_label,
     parts_of,
     spread,
@@ -62,8 +65,14 @@ def _grouped(
     ]
 
 
+def _shown_metrics(comparison: Comparison) -> list[str]:
+    """The first of the main metrics, greedy ones before sampled ones."""
+    metrics = main_metrics(comparison.metrics)
+    return sorted(metrics, key=lambda metric: bool(parse_metric(metric).decoding))[:_MAX_METRICS]
+
+
 def _result(comparison: Comparison, num_resamples: int) -> list[TexTable]:
-    metrics = main_metrics(comparison.metrics)[:_MAX_METRICS]
+    metrics = _shown_metrics(comparison)
     if not metrics:
         return []
     cells = {
@@ -87,7 +96,7 @@ def _count(summary: Summary | None) -> str:
 
 
 def _differences(comparison: Comparison, num_resamples: int) -> list[TexTable]:
-    metrics = main_metrics(comparison.metrics)[:_MAX_METRICS]
+    metrics = _shown_metrics(comparison)
     groups: list[list[list[TexCell]]] = []
     for metric in metrics:
         group = [_contrast(one) for one in comparison.differences if one.metric == metric]
@@ -165,6 +174,33 @@ def _budgets(comparison: Comparison) -> TexTable:
             NOTHING if value is None else f"{value:,.0f}" + ("*" if key == kind else "")
             for key, value in amounts
         )
-        rows.append([TexCell(row.name), *map(TexCell, shown)])
-    caption = "What a run of each arm learned from, a mean over seeds; * was held equal."
-    return TexTable("budgets", caption, ["Arm", *map(capital, BUDGETS.values())], [rows])
+        rows.append([TexCell(row.name), *map(TexCell, shown), *_costs(row)])
+    caption = (
+        "What a run of each arm learned from and took, a mean over seeds; * was held equal. "
+        "Operations of training are estimated as 6 a parameter and token."
+    )
+    header = ["Arm", *map(capital, BUDGETS.values()), "Training seconds", "Parameters",
+              "Training operations"]  # fmt: skip
+    return TexTable("budgets", caption, header, [rows])
+
+
+def _costs(row: Row) -> list[TexCell]:
+    runs = row.entry.runs
+    return [
+        TexCell(number(_mean(training_seconds(run) for run in runs))),
+        TexCell(NOTHING if (size := _mean(map(parameters, runs))) is None else f"{size:,.0f}"),
+        TexCell(_operations([training_flops(run) for run in runs])),
+    ]
+
+
+def _operations(found: Sequence[tuple[float | None, bool]]) -> str:
+    mean = _mean(flops for flops, _ in found)
+    is_least = any(is_bound for flops, is_bound in found if flops is not None)
+    if mean is None:
+        return NOTHING
+    return ("\N{GREATER-THAN OR EQUAL TO} " if is_least else "") + f"{mean:.2g}"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

@@ -9,6 +9,14 @@ from collections.abc import Iterable, Sequence
 from understudy.report.arms import BASE
 from understudy.report.cells import series_of
 from understudy.report.compare import Comparison, Row
+from understudy.report.costs import (
+    dollars,
+    evaluating_seconds,
+    parameters,
+    total_seconds,
+    training_flops,
+    training_seconds,
+)
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind
 from understudy.report.labels import BUCKETS, LOSS_ON, parse_metric
@@ -49,6 +57,7 @@ def csv_tables(comparison: Comparison) -> dict[str, str]:
         "seeds.csv": _seeds(comparison),
         "differences.csv": _differences(comparison),
         "budgets.csv": _budgets(comparison),
+        "costs.csv": _costs(comparison),
         "refused.csv": _refused(comparison),
     }
 
@@ -118,6 +127,19 @@ def _budgets(comparison: Comparison) -> str:
         for key in BUDGETS
     ]
     return csv_text(["arm", "quantity", "mean_over_runs", "is_held_equal"], rows)
+
+
+def _costs(comparison: Comparison) -> str:
+    header = ["arm", "run", "seed", "training_seconds", "evaluating_seconds", "total_seconds",
+              "parameters", "training_operations", "is_lower_bound", "usd", "device"]  # fmt: skip
+    rows: list[Sequence[Value]] = [
+        [row.name, run.id, run.seed, training_seconds(run), evaluating_seconds(run),
+         total_seconds(run), parameters(run), *training_flops(run), dollars(run),
+         str(run.manifest.get("device") or "")]
+        for row in comparison.arms
+        for run in row.entry.runs
+    ]  # fmt: skip
+    return csv_text(header, rows)
 
 
 def _refused(comparison: Comparison) -> str:
