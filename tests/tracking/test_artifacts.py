@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -92,6 +93,19 @@ def test_other_weights_are_another_digest(tmp_path: Path, offline: Tracking, spe
             train(run, name + " of {}")
         digests |= {each["digest"] for each in entries(tmp_path / name, "model")}
     assert len(digests) == 4
+
+
+def test_an_arm_too_long_to_read_is_named_by_its_teacher(
+    tmp_path: Path, offline: Tracking, spec: Spec
+) -> None:
+    names = []
+    for path in ("a", "b"):
+        arm = f"data=alpaca_json,data.path={path * 60}"
+        with open_run(spec(tmp_path / path, arm=arm, teacher="gpt4"), offline) as run:
+            train(run)
+        names.append(entries(tmp_path / path, "model")[0]["name"])
+    assert names[0] != names[1]
+    assert all(re.fullmatch("checkpoint-gpt4-[0-9a-f]{8}-seed3", name) for name in names)
 
 
 def test_equal_checkpoints_are_one(tmp_path: Path, offline: Tracking, spec: Spec) -> None:

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 LONGEST_NAME = 100  # W&B allows 128 characters
 _CHECKPOINTS = "checkpoints"
 _NO_TEXT = ("id", "task", "lang", "split", "author", "decoding", "finish", "scores")
+_LONGEST_ARM = 60
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -162,7 +163,11 @@ def _file(name: str, sha256: str, path: str | Path, *, is_sent: bool = False) ->
 
 
 def _name(kind: str, manifest: Mapping[str, Any]) -> str:
-    return artifact_name(kind, manifest["arm"] or manifest["name"], f"-seed{manifest['seed']}")
+    """By the arm; by the teacher and a hash of the arm where that is too long to read."""
+    of = manifest["arm"] or manifest["name"]
+    if len(of) > _LONGEST_ARM and manifest["teacher"]:
+        of = f"{manifest['teacher']}-{hashlib.sha256(of.encode()).hexdigest()[:8]}"
+    return artifact_name(kind, of, f"-seed{manifest['seed']}")
 
 
 def _facts(manifest: Mapping[str, Any], *names: str) -> dict[str, Any]:
