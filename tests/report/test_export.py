@@ -37,8 +37,8 @@ def test_the_files_of_an_ordinary_report(report: Report) -> None:
     tables = {path.name for path in report.files if path.parent == report.tables}
     figures = {path.name for path in report.files if path.parent == report.figures}
     assert {"arms.csv", "metrics.csv", "seeds.csv", "differences.csv", "budgets.csv", "costs.csv",
-            "refused.csv", "result.tex", "differences.tex", "families.tex", "splits.tex", "buckets.tex",
-            "budgets.tex"} <= tables  # fmt: skip
+            "refused.csv", "result.tex", "differences.tex", "families.tex", "splits.tex",
+            "buckets.tex", "budgets.tex"} <= tables  # fmt: skip
     drawn = ("result", "differences", "buckets", "losses")
     assert {f"{name}.{kind}" for name in drawn for kind in ("pdf", "svg")} <= figures
     assert {path.stem for path in report.files} <= NAMES
