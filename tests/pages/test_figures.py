@@ -5,13 +5,17 @@ import pytest
 from understudy.pages.figures import (
     Curve,
     Dot,
+    Line,
     PartDots,
+    WorthDot,
     bucket_figure,
     difference_figure,
     interval_figure,
     label_text,
+    line_figure,
     loss_figure,
     parts_figure,
+    worth_figure,
 )
 
 STRONG = Dot("strong", 0.9, 0.85, 0.94, 100, 0, {1: 0.91, 2: 0.89}, ".900")
@@ -66,3 +70,36 @@ def test_labels_are_escaped_wrapped_and_cut() -> None:
     assert label_text("a" * 250 + "b" * 250) == "a" * 30 + "<br>…" + "b" * 15
     assert label_text("one two three", 9) == "one two<br>three"
     assert label_text("") == "—"
+
+
+def test_lines_have_their_intervals_seeds_and_a_logarithmic_axis() -> None:
+    lines = [
+        Line("strong", 0, [100, 200], [STRONG, STRONG], ["100", "200"]),
+        Line("base", -1, [100], [BASE], ["100"]),
+    ]
+    figure = line_figure(lines, "accuracy", "rows", is_log=True)
+    seeds, strong, base = figure.data
+    assert list(seeds.y) == [0.91, 0.89, 0.91, 0.89]
+    assert list(strong.y) == [0.9, 0.9]
+    assert list(strong.x) == pytest.approx([100, 200], rel=0.05)
+    assert strong.error_y.array[0] == pytest.approx(0.04)
+    assert base.error_y.array[0] == 0
+    assert figure.layout.xaxis.type == "log"
+    assert list(figure.layout.xaxis.tickvals) == [100, 200]
+    named = line_figure(lines[:1], "accuracy", "size", is_log=False)
+    assert named.layout.xaxis.type == "linear"
+    assert list(named.data[1].x) == [100, 200]
+
+
+def test_a_worth_beyond_the_range_is_an_open_triangle() -> None:
+    dots = [
+        WorthDot("a in b", 0, 100, 150, 120, 200, "", "100"),
+        WorthDot("a in b", 0, 200, 800, 300, 800, ">", "<200>"),
+    ]
+    figure = worth_figure(dots, "rows of a", "rows of b")
+    (trace,) = figure.data
+    assert list(trace.marker.symbol) == ["circle", "triangle-up-open"]
+    assert list(trace.error_y.arrayminus) == [30, 500]
+    assert list(trace.customdata) == ["100", "&lt;200&gt;"]
+    (line,) = figure.layout.shapes
+    assert (line.x0, line.y0, line.x1, line.y1) == (100, 100, 800, 800)

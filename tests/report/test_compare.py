@@ -352,3 +352,15 @@ def test_a_base_is_one_row_though_arms_measure_its_loss_on_other_answers(
     assert base.entry.seeds == (1, 2)
     assert {"eval/loss/a", "eval/loss/b", ACCURACY} <= base.metrics.keys()
     assert base.metrics["eval/loss/a"].n == 39
+
+
+def test_bases_of_a_grid_are_called_by_what_their_arms_share(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    for teacher in "ab":
+        for size in ("small", "large"):
+            add_run(tmp_path / f"{teacher}{size}", arm=f"data={teacher},model={size}",
+                    num_questions=14, comparable={"base_model": size})  # fmt: skip
+    arms, _ = group_arms(load_runs(tmp_path).runs)
+    names = [entry.name for entry in group_baselines(arms)]
+    assert names == ["base of large", "base of small", "teacher strong"]

@@ -56,3 +56,36 @@ def test_stages_compared_apart_are_said(tmp_path: Path, add_run: AddRun) -> None
     add_run(tmp_path / "0")
     add_run(tmp_path / "1", stage="evaluate")
     assert "compared within their stage only" in printed(load_runs(tmp_path), 200)
+
+
+def add_sizes(folder: Path, add_run: AddRun, teachers: int, sizes: tuple[int, ...]) -> None:
+    """Teachers by numbers of rows, with losses on every teacher's answers."""
+    losses = {f"t{number}": 0.3 + number / 10 for number in range(teachers)}
+    for number in range(teachers):
+        for size in sizes:
+            arm = f"data=t{number}" + (f",data.num_examples={size}" if size else "")
+            add_run(folder / f"{number}-{size}", arm=arm, teacher=f"t{number}", losses=losses,
+                    quality=0.9 - 0.05 * number, num_questions=21,
+                    comparable={"prompts": str(size)}, budget={"examples": size})  # fmt: skip
+
+
+def test_a_grid_a_matrix_and_what_rows_are_worth(tmp_path: Path, add_run: AddRun) -> None:
+    add_sizes(tmp_path, add_run, 2, (100, 200))
+    text = printed(load_runs(tmp_path), 100)
+    assert "exact-answer accuracy by training rows" in text
+    assert "differences at each level, and how they change from the first" in text
+    assert "rows of t0 in rows of t1: 100 = " in text
+    assert "on teachers' held-out answers (* own)" in " ".join(text.split())
+    losses = next(line for line in text.splitlines() if ".318*" in line)
+    assert losses.split()[0] == "t0"
+    assert "2 pairs of arms differ in two things or more at once" in " ".join(text.split())
+    assert "not compared:" not in text
+
+
+def test_many_arms_stay_readable(tmp_path: Path, add_run: AddRun) -> None:
+    add_sizes(tmp_path, add_run, 12, (0,))
+    text = printed(load_runs(tmp_path), 100)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "(46 more pairs in report.html)" in text
+    assert "(2 more arms in each metric in report.html)" in text
+    assert len(text.splitlines()) < 250

@@ -178,8 +178,8 @@ def _difference(one: Difference) -> Text:
 
 
 def _matrix_table(matrix: LossMatrix) -> Table:
-    """Means alone, as narrow as can be; * is an arm's own teacher."""
-    title = "loss on each teacher's held-out answers, nats a token (* own teacher)"
+    """Means alone, in nats a token, as narrow as can be; * is an arm's own teacher."""
+    title = "loss on teachers' held-out answers (* own)"
     table = _table(title, ["student", *matrix.teachers])
     for row, series in matrix.rows:
         cells = []
