@@ -1,5 +1,6 @@
 """Arms that vary in two things: their grid, the gap at each level, and how it changes."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -10,11 +11,12 @@ import pytest
 from understudy.metrics.exchange import Exchange, Rows
 from understudy.metrics.intervals import paired_differences
 from understudy.pages.page import Chart, Table
+from understudy.report.build import report_json
 from understudy.report.compare import Comparison, compare
 from understudy.report.findings import lead
 from understudy.report.grid import Grid
 from understudy.report.grid_sections import grid_sections, rows_text, worth_line, worth_title
-from understudy.report.runs import load_runs
+from understudy.report.runs import RunSet, load_runs
 from understudy.report.scaling import RowsWorth
 
 AddRun = Callable[..., Path]
@@ -264,3 +266,16 @@ def test_rows_in_words() -> None:
     ]  # fmt: skip
     line = worth_line(worth_of(Rows(150), Rows(800, ">")))
     assert line == "rows of a in rows of b: 100 = 150, 200 = more than 800"
+
+
+def test_report_json_holds_the_grid(compared: Callable[..., Comparison]) -> None:
+    found = compared(rows_of(), num_questions=14)
+    content = json.loads(json.dumps(report_json(found), allow_nan=False))
+    assert len(content["not_asked"]) == 6
+    assert content["not_asked"][0]["axes"] == ["budget", "teacher"]
+    assert content["grid"]["series"] == ["strong", "weak"]
+    assert content["grid"]["arms"][1][0] == "weak num_examples=100"
+    assert len(content["grid"]["gaps"]) == 3
+    (pair,) = content["rows_worth"]
+    assert [one["size"] for one in pair["rates"]] == [100, 200, 400]
+    assert report_json(compare(RunSet()))["grid"] is None

@@ -17,6 +17,7 @@ from understudy.metrics.intervals import CONFIDENCE, NUM_RESAMPLES, SeedSpread
 from understudy.pages.page import render
 from understudy.report.compare import Comparison, Contrast, Row, Summary, compare
 from understudy.report.export import FIGURES, TABLES, export_all, linked
+from understudy.report.grid import Grid
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind
 from understudy.report.runs import load_runs
@@ -100,6 +101,12 @@ def report_json(comparison: Comparison, num_resamples: int = NUM_RESAMPLES) -> d
             }
             for one in comparison.refused
         ],
+        "not_asked": [
+            {"arm": one.arm, "against": one.against, "axes": list(one.reasons)}
+            for one in comparison.not_asked
+        ],
+        "grid": _grid(comparison.grid) if comparison.grid else None,
+        "rows_worth": [asdict(one) for one in comparison.rows_worth],
         "notes": list(comparison.notes),
         "failed_jobs": [asdict(job) for job in comparison.failed_jobs],
         "superseded": [{"run": run.id, "path": run.path} for run in comparison.superseded],
@@ -108,6 +115,21 @@ def report_json(comparison: Comparison, num_resamples: int = NUM_RESAMPLES) -> d
             "resamples": num_resamples,
             "unit": "question, averaged over seeds",
         },
+    }
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    """The grid with an arm's name for each of its cells, null where none finished."""
+    return {
+        "metric": grid.metric,
+        "axis": grid.axis,
+        "series": list(grid.series),
+        "levels": [asdict(level) for level in grid.levels],
+        "arms": [
+            [grid.arms.get((one, level.name)) for level in grid.levels] for one in grid.series
+        ],
+        "gaps": [asdict(gap) for gap in grid.gaps],
+        "changes": [asdict(change) for change in grid.changes],
     }
 
 
