@@ -35,7 +35,7 @@ from understudy.tracking.manifest import normalised_arm
 
 _log = logging.getLogger(__name__)
 _SWEEP_FILE = "sweep.json"
-_OPEN_KEY = re.compile(r"^(data|questions)(\.\w+)*\.(fields|local|references)\.[^=]+=")
+_OPEN_KEY = re.compile(r"^(data|questions)(\.\w+)*\.(fields|references)\.[^=]+=")
 """Overrides of mappings that take names of the user's own, for which Hydra wants a plus sign."""
 _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
 
@@ -75,19 +75,17 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
-class _JobError(RuntimeError):
-    """A job of a sweep failed, and the user was told why."""
-
-
 class SweepRecorder(Callback):
     """Remembers the folder of the sweep that starts and writes down which jobs it will have.
 
-    Hydra does not call ``on_multirun_end`` when a job failed, so :func:`main` ends the sweep.
+    Hydra does not call ``on_multirun_end`` on every way out, so :func:`main` ends the sweep. A job
+    that failed says so itself and returns to Hydra, which would else add lines of its own.
     """
 
     folder: Path | None = None
     sources: tuple[Source, ...] = ()
     is_shown_only: bool = False
+    has_failed_here: bool = False
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Writes ``sweep.json``: the jobs' overrides, the arms' sources, and what may differ."""
@@ -128,7 +126,8 @@ def _job(config: DictConfig) -> None:
     except Exception as error:
         if in_sweep:  # the sweep goes on; say at once which job failed and why
             _complain_of(error, job=f"job {hydra_config.job.num} ({' '.join(overrides)})")
-            raise _JobError(f"job {hydra_config.job.num}") from error
+            SweepRecorder.has_failed_here = True
+            return
         if _FULL_ERROR:
             raise
         _complain_of(error)
@@ -218,22 +217,21 @@ def _sweep_id(folder: Path) -> str:
 def _end_sweep() -> int:
     """Builds the sweep's report from the manifests; returns 1 when a job failed, else 0."""
     folder, SweepRecorder.folder = SweepRecorder.folder, None
+    has_failed, SweepRecorder.has_failed_here = SweepRecorder.has_failed_here, False
     SweepRecorder.sources = ()
     if folder is None:
         return 0
     if SweepRecorder.is_shown_only:
         (folder / "multirun.yaml").unlink(missing_ok=True)
         _remove_hydras_files(folder)
-        return 0
+        return int(has_failed)
     from understudy.stages.report import report_sweep  # noqa: PLC0415 - see the module's docstring
 
-    return int(report_sweep(folder))
+    return int(report_sweep(folder) or has_failed)
 
 
 def _complain_of(error: Exception, job: str = "") -> None:
     """One line for what the user can mend, a traceback for what only we can."""
-    if isinstance(error, _JobError):
-        return  # said when it happened
     prefix = f"{job} failed: " if job else ""
     line = explain(error, _groups())
     if line is not None:

@@ -33,6 +33,10 @@ _CUTS = frozenset({"truncated_response", "truncated_prompt"})
 _WHOLE = "whole"
 
 
+class NothingFitsError(InputError):
+    """No row is left within the window."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedRows:
     """Token rows, one after the other.
@@ -338,7 +342,7 @@ class Encoder:
     def _check_dropped(self, num_rows: int, dropped: Counter[str]) -> None:
         counts = ", ".join(f"{what}: {count:,}" for what, count in sorted(dropped.items()))
         if num_rows == dropped.total():
-            raise InputError(
+            raise NothingFitsError(
                 f"no supervised token is left: {num_rows:,} rows, all dropped ({counts or 'none'})"
                 f"; raise prompt.max_length={self.max_length} or choose another prompt.overlength"
             )

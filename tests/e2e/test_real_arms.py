@@ -15,7 +15,7 @@ LOCAL = ("data=alpaca_gpt4,alpaca_gpt35", "seed=1", *SMALL_TEXT)
 @pytest.fixture
 def copies(tmp_path: Path) -> list[str]:
     """Local copies of the two arms, one saved by datasets, one a file."""
-    import datasets  # noqa: PLC0415 - slow to import
+    import datasets  # type: ignore[import-untyped]  # noqa: PLC0415 - slow; it has no types
 
     saved = tmp_path / "alpaca_gpt4"
     datasets.Dataset.from_list(answers("star")).save_to_disk(str(saved))

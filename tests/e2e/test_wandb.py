@@ -21,7 +21,7 @@ def test_training_and_evaluation_read_back_from_offline_runs(
     done = understudy("data=alpaca_json", f"data.path={data}", *SMALL_TEXT, *silent)
     assert done.code == 0, done.err
     (trained,) = _runs(tmp_path / "outputs" / "sft")
-    done = understudy("stage=evaluate", f"model.path={trained}", "eval=rouge", *silent)
+    done = understudy("stage=evaluate", f"model.path={trained}", *silent)
     assert done.code == 0, done.err
     (evaluated,) = _runs(tmp_path / "outputs" / "evaluate")
 

@@ -28,6 +28,7 @@ from understudy.records import (
     CompletionSource,
     InputError,
     InputFile,
+    Instruction,
     Question,
     instruction_id,
 )
@@ -103,7 +104,8 @@ class DataArm:
         num_val: Rows to hold out, as far as ``max_val_fraction`` of all rows allows.
         max_val_fraction: The largest share of the rows that is held out.
         split_by: ``instruction`` holds out all rows of an instruction together, whatever their
-            input; ``row`` parts them (for worlds of few instructions, such as the lab).
+            input, and conversations by their first user message; ``row`` parts them (for worlds of
+            few instructions, such as the lab).
         split_seed: Seed of the split and of the choice of examples. It is no training seed: arms
             and repeats that are compared share it.
         budget: What is equal between arms: ``examples`` (the same rows), ``supervised_tokens``
@@ -243,7 +245,7 @@ class DataArm:
                 "others, or type data.decontaminate=warn"
             )
         group_of = {
-            each: each if self.split_by == "row" else rows[each].prompt.instruction for each in ids
+            each: each if self.split_by == "row" else _opening(rows[each].prompt) for each in ids
         }
         wanted = min(self.num_val, max(1, int(self.max_val_fraction * len(ids))))
         train_ids, val_ids = split_held_out(
@@ -312,6 +314,12 @@ def _is_same(one: CompletionSource, other: CompletionSource) -> bool:
     if isinstance(one, AnswerFile) and isinstance(other, AnswerFile):
         return one.location == other.location
     return one == other
+
+
+def _opening(prompt: Instruction) -> str:
+    """What a prompt begins with: its instruction, in a conversation the first user message."""
+    asked = (turn.content for turn in prompt.history if turn.role == "user")
+    return next(asked, prompt.instruction)
 
 
 def _prompts_sha256(rows: Sequence[Completion]) -> str:

@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from understudy.encoding import EncodedRows, Encoder
+from understudy.encoding import EncodedRows, Encoder, NothingFitsError
 from understudy.models.generate import answering
-from understudy.records import Completion, InputError, Question
+from understudy.records import Completion, Question
 
 _CHUNK_LOGITS = 2**24  # in float32, at once
 _BATCH_LOGITS = 2**28  # in the model's own type, of a whole batch
@@ -81,7 +81,7 @@ def _encoded(
     )
     try:
         return whole_rows.encode(completions)
-    except InputError:  # with these settings it says that no row is left, and nothing else
+    except NothingFitsError:
         return None
 
 

@@ -7,14 +7,9 @@ the rest of the manifest as ``budget/..``, ``comparable/..``, ``dropped/..``, ``
 
 from __future__ import annotations
 
-import netrc
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import pandas as pd
 
@@ -23,6 +18,7 @@ from understudy.report.manifests import check_manifest
 from understudy.report.names import overrides_of
 from understudy.report.runs import FailedJob, RunRecord
 from understudy.tracking.manifest import normalised_arm
+from understudy.tracking.server import answers, has_login, server_url
 
 if TYPE_CHECKING:
     from wandb.apis.public.runs import Run as RemoteRun
@@ -33,10 +29,6 @@ _OF_A_STEP = frozenset(
     f"train/{name}"
     for name in ("loss", "example_loss", "grad_norm", "learning_rate", "supervised_tokens")
 )
-_WANDB_HOST = "api.wandb.ai"
-"""Whose login wandb takes for W&B's own servers under their other names too."""
-
-_PROBE_SECONDS = 2.0
 _TIMEOUT_SECONDS = 30
 _SAMPLES = 500
 
@@ -61,7 +53,7 @@ def read_project(
 def _runs_of(project: str) -> list[RemoteRun]:
     import wandb  # noqa: PLC0415 - costs a second, and run folders do not need it
 
-    base_url = os.environ.get("WANDB_BASE_URL") or str(wandb.setup().settings.base_url)
+    base_url = server_url()
     _check_access(project, base_url)
     try:
         return list(wandb.Api(timeout=_TIMEOUT_SECONDS).runs(project, lazy=False))
@@ -76,37 +68,16 @@ def _runs_of(project: str) -> list[RemoteRun]:
 
 def _check_access(project: str, base_url: str) -> None:
     """Refuses at once what wandb would ask for at a prompt or try for minutes."""
-    if not _has_login(base_url):
+    if not has_login(base_url):
         raise InputError(
             f"{project}: no such folder here, and reading it from {base_url} needs a login; "
             "run `wandb login`"
         )
-    if not getproxies() and not _answers(base_url):
+    if not answers(base_url):
         raise InputError(
             f"{project}: no such folder here, and {base_url} does not answer; "
             "check the network, or give a folder of runs"
         )
-
-
-def _has_login(base_url: str) -> bool:
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
-    try:
-        logins = netrc.netrc(str(path))
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any(logins.authenticators(host) for host in (urlsplit(base_url).netloc, _WANDB_HOST))
-
-
-def _answers(base_url: str) -> bool:
-    parts = urlsplit(base_url)
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=_PROBE_SECONDS):
-            return True
-    except OSError:
-        return False
 
 
 def _manifest(remote: RemoteRun) -> dict[str, Any]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FACTS = ("stage", "arm", "teacher", "seed", "base_model")
 _SUMMARY_GROUPS = ("budget", "dropped", "truncated", "timings", "comparable")
-_FACTS = (*_SHOWN_FACTS, "id", "name", "sweep_id", "overrides", "parents")
+_FACTS = (*_SHOWN_FACTS, "id", "name", "sweep_id", "overrides", "parents", "num_parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +286,8 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         **flat,
         "reasons": dict(manifest.reasons),
         "status": manifest.status,
+        "error": manifest.error,
+        "started": manifest.started,
         "seconds": round((finished - started).total_seconds(), 3),
     }
 

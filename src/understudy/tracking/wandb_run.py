@@ -7,16 +7,14 @@ the server answers within two seconds; a prompt or a timeout would stop a sweep.
 from __future__ import annotations
 
 import logging
-import netrc
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from understudy.records import InputError
+from understudy.tracking.server import answers, has_login, server_url
 
 if TYPE_CHECKING:
     from wandb import Run as WandbRun
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _MODES = ("online", "offline", "disabled")
 _CHECKPOINTS = ("reference", "upload", "off")
-_PROBE_SECONDS = 2.0
 AXES = ("step", "supervised_tokens")
 """What every logged row carries to be drawn over; the first is the default."""
 
@@ -64,15 +61,15 @@ class Tracking:
             )
         if wanted in _MODES and wanted != "online":
             return wanted
-        base_url = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-        if not _has_api_key(base_url):
+        url = server_url()
+        if not has_login(url):
             if wanted == "online":
                 raise InputError("tracking.mode=online needs a login; run `wandb login` first")
             return "offline"
         if wanted == "online":
             return wanted
-        if not _answers(base_url):
-            _log.warning("W&B does not answer at %s: this run is logged offline", base_url)
+        if not answers(url):
+            _log.warning("W&B does not answer at %s: this run is logged offline", url)
             return "offline"
         return "online"
 
@@ -121,23 +118,3 @@ class WandbLabels:
     job_type: str
     group: str | None
     tags: Sequence[str] = ()
-
-
-def _has_api_key(base_url: str) -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
-    try:
-        return netrc.netrc(str(path)).authenticators(urlsplit(base_url).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def _answers(base_url: str) -> bool:
-    parts = urlsplit(base_url)
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=_PROBE_SECONDS):
-            return True
-    except OSError:
-        return False
