@@ -10,7 +10,7 @@ import pytest
 
 from understudy.metrics.exchange import Exchange, Rows
 from understudy.metrics.intervals import paired_differences
-from understudy.pages.page import Chart, Table
+from understudy.pages.page import Chart, Folded, Table
 from understudy.report.build import report_json
 from understudy.report.compare import Comparison, compare
 from understudy.report.findings import lead
@@ -18,6 +18,7 @@ from understudy.report.grid import Grid
 from understudy.report.grid_sections import grid_sections, rows_text, worth_line, worth_title
 from understudy.report.runs import RunSet, load_runs
 from understudy.report.scaling import RowsWorth
+from understudy.report.sections import report_page
 
 AddRun = Callable[..., Path]
 Cells = Mapping[str, tuple[float, dict[str, object]]]
@@ -249,10 +250,10 @@ def worth_of(*worths: Rows | None) -> RowsWorth:
     ("worths", "title"),
     [
         ((Rows(150), Rows(301.6), Rows(800, ">")),
-         "200 rows of a are worth 302 rows of b [302, more than 800]"),
+         "200 rows of a are worth 302 rows of b [302, > 800]"),
         ((Rows(800, ">"), Rows(800, ">")), "Even 800 rows of b fall short of 100 rows of a"),
         ((Rows(100, "<"),),
-         "100 rows of a are worth fewer than 100 rows of b [fewer than 100, more than 800]"),
+         "100 rows of a are worth fewer than 100 rows of b [< 100, > 800]"),
         ((None,), "What rows of a are worth in rows of b is undefined"),
     ],
 )  # fmt: skip
@@ -279,3 +280,12 @@ def test_report_json_holds_the_grid(compared: Callable[..., Comparison]) -> None
     (pair,) = content["rows_worth"]
     assert [one["size"] for one in pair["rates"]] == [100, 200, 400]
     assert report_json(compare(RunSet()))["grid"] is None
+
+
+def test_many_pairs_of_a_grid_are_folded(compared: Callable[..., Comparison]) -> None:
+    found = compared(rows_of((100, 200, 400, 800)), num_questions=14)
+    page = report_page(found, title="t", source="s")
+    (section,) = (section for section in page.sections if section.key == "differences")
+    assert len(found.arms) == 8
+    assert [type(block) for block in section.blocks] == [Folded, Folded]
+    assert "All 16 pairs of arms" in str(section.blocks[0])

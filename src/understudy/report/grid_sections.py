@@ -123,7 +123,11 @@ def interval_text(one: Exchange) -> str:
     """The interval of what rows are worth, after a space; "" where there is none."""
     if one.low is None or one.high is None:
         return ""
-    return f" [{rows_text(one.low)}, {rows_text(one.high)}]"
+    return f" [{_short_rows(one.low)}, {_short_rows(one.high)}]"
+
+
+def _short_rows(rows: Rows | None) -> str:
+    return rows_text(rows).replace("more than", ">").replace("fewer than", "<")
 
 
 def grid_lines(comparison: Comparison, grid: Grid) -> list[Line]:
@@ -213,7 +217,7 @@ def _worth_table(pairs: Sequence[RowsWorth]) -> Table:
     rows = []
     for pair in pairs:
         for place, one in enumerate(pair.rates):
-            by_seed = [rows_text(values[place]) for values in pair.by_seed.values()]
+            by_seed = [_short_rows(values[place]) for values in pair.by_seed.values()]
             rows.append(
                 [
                     Cell(f"{one.size:,} of {pair.first}"),
@@ -237,7 +241,7 @@ def _gap_blocks(grid: Grid) -> list[Block]:
     ][:_MAX_DRAWN]  # fmt: skip
     label = metric_label(grid.metric)
     caption = (
-        f"Paired differences in {label} at each {grid.axis}, with 95 % intervals; ticks are single "
+        f"Paired differences in {label} by {grid.axis}, with 95 % intervals; ticks are single "
         "seeds."
     )
     alt = "; ".join(f"{dot.name} {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
@@ -262,7 +266,7 @@ def _gaps_table(grid: Grid) -> Table:
     ]
     header = [capital(grid.axis), "Pair", "Difference", "n", "p", "Single seeds"]
     caption = (
-        f"Differences in {metric_label(grid.metric)} at each {grid.axis}. Intervals and p-values "
+        f"Differences in {metric_label(grid.metric)} by {grid.axis}. Intervals and p-values "
         "are of each line alone; the section on differences corrects for the number of pairs."
     )
     return Table(caption, header, rows, texts=2)

@@ -183,7 +183,10 @@ def _differences(comparison: Comparison) -> list[Section]:
     headline = comparison.headline
     pairs = [one for one in comparison.differences if one.metric == headline]
     blocks: list[Block] = []
-    if headline and pairs:
+    if headline and comparison.grid and len(pairs) > _MAX_PAIRS:
+        table = _differences_table(pairs, f"Every two arms in {metric_label(headline)}.")
+        blocks.append(Folded(f"All {len(pairs)} pairs of arms", [table]))
+    elif headline and pairs:
         label = metric_label(headline)
         dots = difference_dots(pairs)[:_MAX_ROWS_DRAWN]
         caption = (
