@@ -122,6 +122,7 @@ def test_an_offline_run_reads_back_with_its_whole_record(
         **facts,
         "id": run.manifest.id,
         "name": "demo",
+        "num_parameters": None,
         "sweep_id": "sweeps-1",
         "experiment": "quickstart",
         "overrides": ["data=lab_weak", "seed=3"],

@@ -237,6 +237,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("stem", lambda path: Path(str(path)).stem, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
     OmegaConf.register_new_resolver("of_run", _of_run, replace=True)
+    OmegaConf.register_new_resolver("of_run_or", _of_run_or, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
@@ -286,3 +287,11 @@ def _of_run(path: str, key: str) -> Any:  # noqa: ANN401 - whatever the run's co
             "type eval=rouge questions=file questions.path=FILE, or give a run folder"
         )
     return OmegaConf.select(OmegaConf.load(folder / "config.yaml"), key)
+
+
+def _of_run_or(path: str, key: str, default: Any) -> Any:  # noqa: ANN401 - as above
+    """The same, or a default where the path belongs to no run of ours or the run has no such key."""
+    if run_folder_of(path) is None:
+        return default
+    value = _of_run(path, key)
+    return default if value is None else value

@@ -155,15 +155,17 @@ class RunQuestions:
 
     Args:
         path: The run's folder.
+        file: Which of its files.
     """
 
     path: str
+    file: str = "questions.jsonl"
 
     def questions(self, held_out: Sequence[Question] = ()) -> Sequence[Question]:
         """The earlier run's questions; the arm's held-out rows are not used.
 
         Raises:
-            InputError: The folder has no questions.jsonl, or a line of it is no question.
+            InputError: The folder has no such file, or a line of it is no question.
         """
         del held_out
         file = read_rows(self._file)
@@ -183,4 +185,4 @@ class RunQuestions:
 
     @property
     def _file(self) -> Path:
-        return Path(self.path) / "questions.jsonl"
+        return Path(self.path) / self.file

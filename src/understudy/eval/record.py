@@ -34,7 +34,7 @@ Row = TypeVar("Row")
 
 _log = logging.getLogger(__name__)
 STUDENT, BASE = "student", "base"
-LOSSES = "losses.jsonl"
+LOSSES, HELD_OUT = "losses.jsonl", "held_out.jsonl"
 _NUM_SAMPLES = 50
 _TEXT = ("instruction", "input", "output", "references")
 
@@ -62,7 +62,8 @@ def record_predictions(
 def record_losses(run: Run, losses: Mapping[str, KnownLosses], teachers: Sequence[str]) -> None:
     """Writes ``losses.jsonl``: each author's loss on each teacher's answers to held-out rows.
 
-    The student's means are the run's ``eval/loss/TEACHER``.
+    The student's means are the run's ``eval/loss/TEACHER``; the rows themselves, with the answers,
+    are in ``held_out.jsonl``.
 
     Args:
         run: The run.

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from understudy.data.questions import RunQuestions
 from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.eval.evaluate import Evaluation
-from understudy.eval.record import STUDENT, questions_sha256, record_predictions
+from understudy.eval.record import (
+    HELD_OUT,
+    STUDENT,
+    questions_sha256,
+    record_losses,
+    record_predictions,
+)
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.folders import checkpoint_folder, require_template
 from understudy.records import Question, QuestionSource, question_to_json
@@ -55,8 +62,10 @@ def run(
     else:
         run.inherit(read_manifest(parent))
         run.use_checkpoint(checkpoint_folder(Path(model.path).expanduser()))
+    held_out = _held_out(parent)
     with run.timed("evaluation"):
         policy = model.load(tokenizer, seed=run.manifest.seed)
+        losses = evaluation.losses(policy, encoder, held_out)
         with answering(STUDENT, evaluation.num_answers(asked)) as progress:
             predictions = evaluation.evaluate(
                 policy,
@@ -65,8 +74,19 @@ def run(
                 author=STUDENT,
                 seed=run.manifest.seed,
                 progress=progress,
+                known_losses=losses,
             )
+    if held_out:
+        teachers = sorted({name for each in held_out for name in each.references})
+        record_losses(run, {STUDENT: losses}, teachers)
     print_result(run, record_predictions(run, predictions))
+
+
+def _held_out(parent: Path | None) -> Sequence[Question]:
+    """What the run that made the checkpoint held out, with every teacher's answers."""
+    if parent is None or not (parent / HELD_OUT).is_file():
+        return []
+    return RunQuestions(str(parent), HELD_OUT).questions()
 
 
 def plan(

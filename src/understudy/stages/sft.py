@@ -20,6 +20,7 @@ from understudy.encoding import Encoding, tokenizer_sha256
 from understudy.eval.evaluate import Evaluation, KnownLosses
 from understudy.eval.record import (
     BASE,
+    HELD_OUT,
     STUDENT,
     questions_sha256,
     record_losses,
@@ -185,6 +186,7 @@ def _record_rows(run: Run, work: Work, arm: DataArm) -> None:
     if matches:
         run.write_rows("contamination.jsonl", map(asdict, matches))
         _log.warning("%s", contamination_in_words(matches, mode))
+    run.write_rows(HELD_OUT, map(question_to_json, work.held_out))
     run.write_rows("questions.jsonl", map(question_to_json, work.questions))
 
 
