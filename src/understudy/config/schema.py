@@ -290,7 +290,7 @@ def _of_run(path: str, key: str) -> Any:  # noqa: ANN401 - whatever the run's co
 
 
 def _of_run_or(path: str, key: str, default: Any) -> Any:  # noqa: ANN401 - as above
-    """The same, or a default where the path belongs to no run of ours or the run has no such key."""
+    """The same, or a default where the path belongs to no run of ours or the run lacks the key."""
     if run_folder_of(path) is None:
         return default
     value = _of_run(path, key)
