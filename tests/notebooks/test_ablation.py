@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from report.conftest import ARMS, write_run
-from report.wandb_server import StoredRun, serving
+from report.read.wandb_server import StoredRun, serving
 from understudy.report import load_items
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").rglob("*.ipynb"))

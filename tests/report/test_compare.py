@@ -10,7 +10,7 @@ import pytest
 
 from understudy.report.arms import group_arms, group_baselines, score_matrix
 from understudy.report.compare import Comparison, compare
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
 ACCURACY = "eval/lab_accuracy"

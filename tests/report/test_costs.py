@@ -11,7 +11,7 @@ from understudy.report.costs import (
     training_flops,
     training_seconds,
 )
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
 TIMINGS = {

@@ -12,7 +12,7 @@ import pytest
 from report.conftest import FakeRun, write_run
 from understudy.records import InputError, RunError
 from understudy.report.dashboard import dashboard_of
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 from understudy.stages import dashboard as stage
 from understudy.tracking.dashboard import (
     BAR,

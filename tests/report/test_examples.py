@@ -9,7 +9,7 @@ from report.conftest import SPLITS, FakeRun, write_run
 from understudy.pages.page import Text
 from understudy.report.compare import compare
 from understudy.report.examples import Drawn, draw_examples, example_sections
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
 

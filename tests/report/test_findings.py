@@ -14,7 +14,7 @@ from understudy.report.findings import (
     lead,
     result_title,
 )
-from understudy.report.runs import RunSet, load_runs
+from understudy.report.read.runs import RunSet, load_runs
 
 AddRun = Callable[..., Path]
 

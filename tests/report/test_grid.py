@@ -16,7 +16,7 @@ from understudy.report.compare import Comparison, compare
 from understudy.report.findings import lead
 from understudy.report.grid import Grid
 from understudy.report.grid_sections import grid_sections, rows_text, worth_line, worth_title
-from understudy.report.runs import RunSet, load_runs
+from understudy.report.read.runs import RunSet, load_runs
 from understudy.report.scaling import RowsWorth
 from understudy.report.sections import report_page
 

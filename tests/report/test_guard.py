@@ -8,7 +8,7 @@ import pytest
 from understudy.records import InputError
 from understudy.report.axes import asked_about
 from understudy.report.guard import ASKABLE, check_ask, judge, unfair
-from understudy.report.runs import RunRecord, load_runs
+from understudy.report.read.runs import RunRecord, load_runs
 
 AddRun = Callable[..., Path]
 Unfair = Callable[..., list[str]]

@@ -8,7 +8,7 @@ import pytest
 from understudy.pages.page import Chart, Table
 from understudy.report.compare import Comparison, compare
 from understudy.report.matrix import loss_matrix, matrix_sections, matrix_title
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
 

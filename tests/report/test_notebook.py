@@ -15,7 +15,7 @@ from understudy.report import notebook
 from understudy.report.build import report_json
 from understudy.report.compare import Comparison, compare
 from understudy.report.findings import lead
-from understudy.report.runs import RunSet
+from understudy.report.read.runs import RunSet
 
 AddRun = Callable[..., Path]
 

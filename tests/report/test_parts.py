@@ -8,7 +8,7 @@ import pytest
 from understudy.pages.page import Chart, Folded, Section
 from understudy.report.compare import Comparison, compare
 from understudy.report.parts import bucket_sections, family_sections, question_sections
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
 

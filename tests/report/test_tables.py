@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from understudy.report.compare import compare
-from understudy.report.runs import RunSet, load_runs
+from understudy.report.read.runs import RunSet, load_runs
 from understudy.report.tables import print_comparison
 
 AddRun = Callable[..., Path]

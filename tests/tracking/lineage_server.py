@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from report.wandb_server import WandbServer
+from report.read.wandb_server import WandbServer
 
 _TIME = "2026-11-20T10:00:00Z"
 

@@ -21,7 +21,7 @@ from understudy.report.names import (
     override_suffixes,
     shared_overrides,
 )
-from understudy.report.runs import FailedJob, ItemScores, RunRecord
+from understudy.report.read.runs import FailedJob, ItemScores, RunRecord
 
 BASE = "base"
 _SEPARATING = ("questions", "decoding", "template")

@@ -16,11 +16,11 @@ from typing import Any
 from understudy.metrics.intervals import CONFIDENCE, NUM_RESAMPLES, SeedSpread
 from understudy.pages.page import render
 from understudy.report.compare import Comparison, Contrast, Row, Summary, compare
-from understudy.report.export import FIGURES, TABLES, export_all, linked
 from understudy.report.grid import Grid
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind
-from understudy.report.runs import load_runs
+from understudy.report.paper.export import FIGURES, TABLES, export_all, linked
+from understudy.report.read.runs import load_runs
 from understudy.report.sections import report_page
 
 HTML = "report.html"

@@ -30,7 +30,7 @@ from understudy.report.arms import (
 from understudy.report.grid import Grid, find_grid
 from understudy.report.guard import Verdict, check_ask, judge
 from understudy.report.labels import headline_metric
-from understudy.report.runs import FailedJob, RunRecord, RunSet
+from understudy.report.read.runs import FailedJob, RunRecord, RunSet
 from understudy.report.scaling import RowsWorth, rows_worth
 
 

@@ -9,7 +9,7 @@ from understudy.pages.page import Cell, Table
 from understudy.report.cells import summary_cell
 from understudy.report.compare import Comparison, Row
 from understudy.report.labels import number
-from understudy.report.runs import RunRecord
+from understudy.report.read.runs import RunRecord
 
 _UNKNOWN = "\N{EM DASH}"
 _PARTS_OF_TRAINING = ("fit", "train", "validate_and_save")

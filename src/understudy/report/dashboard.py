@@ -15,7 +15,7 @@ from understudy.report.labels import (
     parse_metric,
     parts_of,
 )
-from understudy.report.runs import RunRecord
+from understudy.report.read.runs import RunRecord
 from understudy.tracking.dashboard import (
     BAR,
     COMPARER,

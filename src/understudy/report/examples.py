@@ -16,7 +16,7 @@ from understudy.pages.page import Answer, Column, Example, Examples, Section, Te
 from understudy.records import read_jsonl
 from understudy.report.compare import Comparison, Row
 from understudy.report.labels import metric_label, number
-from understudy.report.runs import BASELINES, PREDICTIONS
+from understudy.report.read.runs import BASELINES, PREDICTIONS
 
 MAX_EXAMPLES = 400
 MAX_BYTES = 3_000_000

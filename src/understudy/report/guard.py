@@ -21,9 +21,9 @@ from understudy.report.axes import (
     axes_between,
     fields_of,
 )
-from understudy.report.manifests import LONGEST_ROW
 from understudy.report.names import shared_overrides
-from understudy.report.runs import RunRecord
+from understudy.report.read.manifests import LONGEST_ROW
+from understudy.report.read.runs import RunRecord
 
 RECIPE = "recipe"
 FIELDS: Mapping[str, str] = {

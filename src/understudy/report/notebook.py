@@ -21,9 +21,9 @@ from understudy.records import InputError
 from understudy.report.compare import Comparison, Row, compare
 from understudy.report.findings import capital, lead
 from understudy.report.labels import headline_metric, metric_label, number
-from understudy.report.plots import plots, words
-from understudy.report.runs import SWEEP
-from understudy.report.source import read_source
+from understudy.report.paper.plots import plots, words
+from understudy.report.read.runs import SWEEP
+from understudy.report.read.source import read_source
 
 FIGURES: Mapping[str, str] = {
     "result": "no arm has a defined score",

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from understudy.records import InputError
 from understudy.report.dashboard import dashboard_of
-from understudy.report.source import read_source
+from understudy.report.read.source import read_source
 from understudy.stages.printing import print_facts
 from understudy.tracking.dashboard import Dashboard, save, to_report, to_workspace
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from understudy.records import InputError
 from understudy.report.build import Report, build_report
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 from understudy.report.tables import print_comparison
 from understudy.stages.printing import print_facts
 

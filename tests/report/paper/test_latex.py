@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.report.latex import TexCell, TexTable, escape, tex_table
+from understudy.report.paper.latex import TexCell, TexTable, escape, tex_table
 
 NASTY = '[x] *a_b & 50 % $\\alpha^{2}~ # <b>|"`--- {{ \n] \x00\x1b — … é \N{MINUS SIGN}1'
 

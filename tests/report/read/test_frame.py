@@ -68,7 +68,7 @@ def test_the_columns_have_a_fixed_order_and_fixed_types(tmp_path: Path, add_run:
 
 
 def test_the_docs_list_the_fixed_columns_in_their_order() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "frame.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "frame.md").read_text(encoding="utf-8")
     table = text.split("## Columns of `load`")[1].split("\n\n")[2]
     listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row)[:3]
               if row.index(name) < row.index("|", 2)]  # fmt: skip

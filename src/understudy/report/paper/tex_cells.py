@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from understudy.report.compare import Summary
 from understudy.report.labels import number, spread
-from understudy.report.latex import TexCell
+from understudy.report.paper.latex import TexCell
 
 NOTHING = "\N{EM DASH}"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from understudy.records import InputError
-from understudy.report.manifests import read_manifest
-from understudy.report.runs import FailedJob, RunRecord, RunSet, load_runs
+from understudy.report.read.manifests import read_manifest
+from understudy.report.read.runs import FailedJob, RunRecord, RunSet, load_runs
 
 _PROJECT = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -74,7 +74,7 @@ def _partial(folder: Path) -> dict[str, Any]:
 
 
 def _read_project(project: str, *, with_history: bool) -> Source:
-    from understudy.report.online import read_project  # noqa: PLC0415 - folders need no W&B
+    from understudy.report.read.online import read_project  # noqa: PLC0415 - folders need no W&B
 
     found = list(read_project(project, with_history=with_history))
     runs = tuple(run for run, _ in found if isinstance(run, RunRecord))

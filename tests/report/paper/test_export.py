@@ -12,8 +12,8 @@ import pytest
 
 from understudy.report.build import Report, build_report
 from understudy.report.compare import compare
-from understudy.report.export import NAMES, export_all
-from understudy.report.runs import load_runs
+from understudy.report.paper.export import NAMES, export_all
+from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from understudy.records import InputError
-from understudy.report.runs import load_runs
+from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
 

@@ -23,10 +23,10 @@ from understudy.report.labels import (
     parts_of,
     spread,
 )
-from understudy.report.latex import TexCell, TexTable, tex_table
-from understudy.report.tex_cells import NOTHING, interval_caption, summary_tex
-from understudy.report.tex_grids import grid_tex_tables
-from understudy.report.tidy import part_kind
+from understudy.report.paper.latex import TexCell, TexTable, tex_table
+from understudy.report.paper.tex_cells import NOTHING, interval_caption, summary_tex
+from understudy.report.paper.tex_grids import grid_tex_tables
+from understudy.report.paper.tidy import part_kind
 
 _MAX_METRICS = 4
 _MAX_PAIRS = 20

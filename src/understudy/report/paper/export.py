@@ -16,10 +16,10 @@ from understudy.metrics.intervals import NUM_RESAMPLES
 from understudy.pages.page import Page
 from understudy.pages.print_style import Fonts, find_fonts, write_figure
 from understudy.report.compare import Comparison
-from understudy.report.plots import plots, words
-from understudy.report.tex_tables import tex_tables
-from understudy.report.tidy import csv_tables
-from understudy.report.tidy_grids import csv_grids
+from understudy.report.paper.plots import plots, words
+from understudy.report.paper.tex_tables import tex_tables
+from understudy.report.paper.tidy import csv_tables
+from understudy.report.paper.tidy_grids import csv_grids
 
 TABLES = "tables"
 FIGURES = "figures"

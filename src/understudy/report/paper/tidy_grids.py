@@ -9,7 +9,7 @@ from understudy.metrics.intervals import Difference
 from understudy.report.compare import Comparison
 from understudy.report.grid import Grid
 from understudy.report.matrix import loss_matrix, teacher_of
-from understudy.report.tidy import Value, csv_text
+from understudy.report.paper.tidy import Value, csv_text
 
 _DIFFERENCE = ("mean", "low", "high", "n", "p", "reason")
 

@@ -18,8 +18,8 @@ from understudy.report.compare import Comparison
 from understudy.report.grid_sections import grid_lines, worth_dots, worth_titles, x_title
 from understudy.report.labels import BUCKETS, metric_label, parts_of
 from understudy.report.matrix import heat_cells, loss_matrix
+from understudy.report.paper.tidy_grids import grid_name
 from understudy.report.parts import part_series
-from understudy.report.tidy_grids import grid_name
 
 _MAX_ROWS = 30
 

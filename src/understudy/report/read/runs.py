@@ -19,8 +19,8 @@ from typing import Any
 import pandas as pd
 
 from understudy.records import InputError, read_jsonl
-from understudy.report.manifests import check_manifest, finite, read_manifest
 from understudy.report.names import arm_of, overrides_of
+from understudy.report.read.manifests import check_manifest, finite, read_manifest
 from understudy.tracking.manifest import MANIFEST
 
 SWEEP = "sweep.json"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from understudy.records import InputError
-from understudy.report.manifests import check_manifest
 from understudy.report.names import overrides_of
-from understudy.report.runs import FailedJob, RunRecord
+from understudy.report.read.manifests import check_manifest
+from understudy.report.read.runs import FailedJob, RunRecord
 from understudy.tracking.manifest import normalised_arm
 from understudy.tracking.server import answers, has_login, server_url
 

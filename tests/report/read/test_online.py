@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import wandb
 
-from report.wandb_server import StoredRun, WandbServer, serving
+from report.read.wandb_server import StoredRun, WandbServer, serving
 from understudy.records import InputError, write_jsonl
 from understudy.report import load, load_items
-from understudy.report.source import read_source
+from understudy.report.read.source import read_source
 from understudy.tracking.run import Run, RunSpec, open_run
 from understudy.tracking.wandb_run import Tracking
 

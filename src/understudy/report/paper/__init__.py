@@ -1,0 +1,1 @@
+"""A report as files for a paper: tidy CSV, LaTeX tables, figures as PDF and SVG."""
