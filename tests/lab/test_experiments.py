@@ -28,7 +28,7 @@ from understudy.lab.world import World
 from understudy.models.tokenizers import WordLevel
 from understudy.prompts import ALPACA_COMPACT
 
-NUM_ARMS = {"length_control": 6, "data_scaling": 18, "base_size": 9, "cross_lingual": 3}
+NUM_ARMS = {"length_control": 6, "data_scaling": 12, "base_size": 6, "cross_lingual": 3}
 WORLD = World()
 
 Compose = Callable[..., DictConfig]

@@ -95,8 +95,9 @@ def run(
     with run.timed("training"):
         student, fitted = _train(run, work, model, recipe)
     _record_training(run, work, recipe, fitted, budget=arm.budget)
-    with run.timed("evaluation"):
+    with run.timed("losses"):
         losses[STUDENT] = evaluation.losses(student, work.encoder, work.held_out)
+    with run.timed("evaluation"):
         predictions = _answers(run, work, student, evaluation, losses[STUDENT])
     record_losses(run, losses, sorted(work.arm.references))
     summary = record_predictions(run, predictions, baselines)
@@ -257,6 +258,7 @@ def _record_training(
         "kind": budget,
         "examples": recipe.batching.num_examples_in(fitted.num_steps, len(work.arm.train)),
         "supervised_tokens": fitted.num_supervised_tokens,
+        "tokens": fitted.num_tokens,
         "steps": fitted.num_steps,
         "longest_row_tokens": int(work.arm.train.lengths.max()),
     }

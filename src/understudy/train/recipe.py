@@ -168,6 +168,7 @@ class FitResult:
     val_loss: float | None
     num_steps: int
     num_supervised_tokens: int
+    num_tokens: int
     num_skipped_windows: int
     tokens_per_second: float | None
     timings: Mapping[str, float]
@@ -262,6 +263,7 @@ def _result(module: SFTModule, checkpoints: KeepBestAndLast, *, seconds: float) 
         val_loss=checkpoints.val_loss,
         num_steps=module.num_steps,
         num_supervised_tokens=module.num_supervised_tokens,
+        num_tokens=module.num_tokens,
         num_skipped_windows=module.num_skipped_windows,
         tokens_per_second=module.throughput.median,
         timings={

@@ -88,6 +88,7 @@ class SFTModule(pl.LightningModule):
         self.throughput = Throughput()
         self.num_steps = 0
         self.num_supervised_tokens = 0
+        self.num_tokens = 0
         self.num_skipped_windows = 0
         self.latest: Mapping[str, float] = {}
         self._log_every = 1
@@ -139,6 +140,7 @@ class SFTModule(pl.LightningModule):
         learning_rate = self._update()
         self.num_steps += 1
         self.num_supervised_tokens += window.num_supervised_tokens
+        self.num_tokens += window.num_tokens
         metrics = {
             "train/loss": nll / window.num_supervised_tokens,
             "train/example_loss": example_nll / window.num_examples,
