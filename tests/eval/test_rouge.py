@@ -55,6 +55,15 @@ def test_language_is_the_questions_unless_set() -> None:
         RougeScorer(lang="de")
 
 
+def test_an_answer_in_another_language_shares_nothing_with_the_reference() -> None:
+    """It is no answer that cannot be compared: the reference shows that the language was meant."""
+    english = Question(Instruction("q", "Say it."), {"gold": "the sky is blue"})
+    chinese = Question(Instruction("q", "说", lang="zh"), {"gold": "天是蓝的"})
+    assert RougeScorer().score(english, "天是蓝的")["eval/rouge_l"] == 0
+    assert RougeScorer().score(chinese, "the sky")["eval/rouge_l"] == 0
+    assert RougeScorer().score(english, "")["eval/rouge_l"] == 0
+
+
 def test_a_stemming_scorer_can_stand_beside_the_plain_one() -> None:
     """Another name keeps both numbers."""
     scorer = RougeScorer(use_stemmer=True, name="rouge_stemmed")

@@ -43,13 +43,17 @@ class RougeScorer:
             raise InputError(f"RougeScorer lang={self.lang!r} is unknown; choose auto, en or zh")
 
     def score(self, question: Question, output: str) -> dict[str, float | None]:
-        """The scores of ``output``; null where no reference can be compared with it."""
+        """The scores of ``output``; null where there is no reference that can be compared.
+
+        An answer in words of another language than the reference's shares none with it: 0. Null
+        would excuse a student from every question that it answers in the wrong language.
+        """
         lang = question.prompt.lang if self.lang == _AUTO else self.lang
         by_author: dict[str, float | None] = {}
         by_bucket: dict[str, list[float | None]] = {}
         all_rouge: list[Rouge] = []
         for author, reference in question.references.items():
-            each = rouge(output, reference, lang=lang, use_stemmer=self.use_stemmer)
+            each = _rouge(output, reference, lang=lang, use_stemmer=self.use_stemmer)
             all_rouge.append(each)
             by_author[author] = each.rouge_l
             by_bucket.setdefault(length_bucket(reference, lang=lang), []).append(each.rouge_l)
@@ -64,6 +68,14 @@ class RougeScorer:
         if len(by_author) > 1:
             scores |= {f"{rouge_l}/against:{who}": value for who, value in by_author.items()}
         return scores
+
+
+def _rouge(output: str, reference: str, *, lang: str, use_stemmer: bool) -> Rouge:
+    """ROUGE of an answer to a question in ``lang``, which the reference shows to be right."""
+    found = rouge(output, reference, lang=lang, use_stemmer=use_stemmer)
+    if found.rouge_l is None and not why_undefined("", reference, lang=lang):
+        return Rouge(0.0, 0.0, 0.0)
+    return found
 
 
 def why_no_rouge(prediction: Prediction) -> str:
