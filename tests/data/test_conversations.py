@@ -292,9 +292,10 @@ def test_any_conversations_are_rows_or_one_line(
 
 
 @pytest.mark.skipif(
-    "UNDERSTUDY_DATA" not in os.environ, reason="UNDERSTUDY_DATA names no folder of real data"
+    "UNDERSTUDY_TEST_DATA" not in os.environ,
+    reason="UNDERSTUDY_TEST_DATA names no folder of real data",
 )
 def test_real_comparisons_are_refused_as_such() -> None:
-    path = Path(os.environ["UNDERSTUDY_DATA"]) / "comparison" / "dpo_en_demo.json"
+    path = Path(os.environ["UNDERSTUDY_TEST_DATA"]) / "comparison" / "dpo_en_demo.json"
     with pytest.raises(InputError, match=r"none of the 300 .* comparisons of answers"):
         AnswerFile(str(path), format="sharegpt").read()

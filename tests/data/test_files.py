@@ -225,10 +225,11 @@ def test_any_json_is_rows_or_one_line(
 
 
 @pytest.mark.skipif(
-    "UNDERSTUDY_DATA" not in os.environ, reason="UNDERSTUDY_DATA names no folder of real data"
+    "UNDERSTUDY_TEST_DATA" not in os.environ,
+    reason="UNDERSTUDY_TEST_DATA names no folder of real data",
 )
 def test_real_answer_files_are_read() -> None:
-    folder = Path(os.environ["UNDERSTUDY_DATA"])
+    folder = Path(os.environ["UNDERSTUDY_TEST_DATA"])
     paths = sorted(folder.glob("sft/**/*.json"))
     assert paths
     for path in paths:
