@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +38,23 @@ class NotAtHand(RunError):  # noqa: N818 - what is the case; a plan goes on as f
         super().__init__(f"{what}; {hint}")
         self.what = what
         self.hint = hint
+
+
+def at_hand(*probes: Callable[[], object]) -> None:
+    """Calls each probe, and then says of all that was missing at once what to do about it.
+
+    Raises:
+        NotAtHand: Something that one or several probes needed is neither here nor to be had.
+    """
+    missing = []
+    for probe in probes:
+        try:
+            probe()
+        except NotAtHand as error:
+            missing.append(error)
+    if missing:
+        hints = dict.fromkeys(error.hint for error in missing)
+        raise NotAtHand("; ".join(dict.fromkeys(e.what for e in missing)), "; ".join(hints))
 
 
 @dataclass(frozen=True, slots=True)

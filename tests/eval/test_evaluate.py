@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from understudy.encoding import Encoder
-from understudy.eval.evaluate import Evaluation, KnownLosses
+from understudy.eval.evaluate import Evaluation, Measured
 from understudy.eval.form import AnswerForm
 from understudy.eval.rouge import RougeScorer
 from understudy.eval.summary import summarise
@@ -41,7 +41,7 @@ def ask(
         evaluation: Evaluation,
         asked: Sequence[Question],
         seed: int = 0,
-        known_losses: KnownLosses | None = None,
+        known_losses: Measured | None = None,
     ) -> list[Prediction]:
         return evaluation.evaluate(
             policy, encoder, asked, author="student", seed=seed, known_losses=known_losses
@@ -159,19 +159,26 @@ def test_greedy_rows_carry_the_loss_on_their_references(
     assert summary.metrics["eval/perplexity"] == pytest.approx(exp(loss or 0))
 
 
-def test_known_losses_are_taken_over_where_the_authors_are_the_same(
+def test_known_losses_are_taken_over_where_they_are_of_the_same_references(
     ask: Callable[..., list[Prediction]],
 ) -> None:
     """A question's loss is the mean over its references; what is known is not measured again."""
     evaluation = Evaluation([RougeScorer()], [GREEDY], reference_loss=True)
     first, second = questions()[:2]
-    known = {
-        first.prompt.id: {"gold": 1.25},
-        second.prompt.id: {"gold": 1.25, "another author": 2.0},
-    }
-    rows = ask(evaluation, [first, second], known_losses=known)
+    other = replace(second, references={"gold": "another text by the same author"})
+    losses = {first.prompt.id: {"gold": 1.25}, second.prompt.id: {"gold": 1.25}}
+    rows = ask(evaluation, [first, second], known_losses=Measured([first, other], losses))
     assert rows[0].scores["eval/loss"] == 1.25
     assert rows[1].scores["eval/loss"] == ask(evaluation, [second])[0].scores["eval/loss"] != 1.25
+
+
+def test_a_question_without_references_has_no_loss(ask: Callable[..., list[Prediction]]) -> None:
+    """Published questions such as Vicuna's have none; the others keep theirs."""
+    evaluation = Evaluation([RougeScorer()], [GREEDY], reference_loss=True)
+    asked = [replace(questions()[0], references={}), questions()[1]]
+    rows = ask(evaluation, asked)
+    assert rows[0].scores["eval/loss"] is None
+    assert (rows[1].scores["eval/loss"] or 0) > 0
 
 
 def test_scores_stand_under_the_parts_in_which_questions_differ() -> None:

@@ -56,6 +56,7 @@ class AnswerRows(ABC):
         roles: What further roles of a conversation are, see
             :class:`~understudy.data.conversations.ChatReader`.
         num_rows: How many rows were published, where that is known; another number is warned of.
+        fields_key: Where a config gives ``fields``, for errors.
 
     Raises:
         InputError: A value is none of its choices.
@@ -71,6 +72,7 @@ class AnswerRows(ABC):
     expand: str | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
     num_rows: int | None = None
+    fields_key: str = "data.fields"
 
     def __post_init__(self) -> None:
         """Refuses unknown choices before anything is read."""

@@ -30,6 +30,7 @@ from understudy.records import (
     InputFile,
     Instruction,
     Question,
+    at_hand,
     instruction_id,
 )
 
@@ -53,6 +54,7 @@ class PreparedArm:
         prompts_sha256: Hash of the training instructions in their order, before a token budget
             cut them: equal in arms that may be compared.
         matches: Instructions of the source that are, or nearly are, questions that will be asked.
+        cut_shares: Share of the rows that were cut to the window, by teacher.
     """
 
     teacher: str
@@ -65,6 +67,7 @@ class PreparedArm:
     inputs: Sequence[InputFile]
     prompts_sha256: str
     matches: Sequence[Match] = ()
+    cut_shares: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def num_supervised_tokens(self) -> int:
@@ -179,6 +182,15 @@ class DataArm:
         for _, rows in by_name:
             yield from (rows[each].output for each in train_ids)
 
+    def read(self) -> None:
+        """Reads every source; what was read is kept.
+
+        Raises:
+            InputError: A source is wrong.
+            NotAtHand: Sources are neither here nor to be had.
+        """
+        at_hand(*(source.read for source in self._sources))
+
     def prepare(self, encoder: Encoder) -> PreparedArm:
         """Reads, splits and encodes; a second run with a ``cache_dir`` finds its tokens there.
 
@@ -212,6 +224,10 @@ class DataArm:
             inputs=[file for read in shared.reads for file in read.inputs],
             prompts_sha256=_prompts_sha256([shared.rows[0][each] for each in pool]),
             matches=parted.matches,
+            cut_shares={
+                source.teacher: sum(each in table.columns.truncated for each in pool) / len(pool)
+                for source, table in zip(self._sources, tables, strict=True)
+            },
         )
 
     @cached_property

@@ -145,7 +145,7 @@ class ChatReader:
             )
         return InputError(
             f"{file.path}: {problem}; give the field that holds whole conversations with "
-            "+data.fields.messages=NAME"
+            "data.fields.messages=NAME"
         )
 
     @property
@@ -166,7 +166,7 @@ class ChatReader:
             raise file.error(number, problem, field=self._field)
         others = [each.messages for each in CHAT_FORMATS.values() if each.messages in row]
         keys = ", ".join(repr(str(key)[:40]) for key in list(row)[:8]) or "no fields"
-        hint = "+data.fields.messages=NAME"
+        hint = "data.fields.messages=NAME"
         if others:
             names = [name for name, each in CHAT_FORMATS.items() if each.messages == others[0]]
             hint = f"data.source.format={names[0]}"

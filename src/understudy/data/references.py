@@ -80,14 +80,18 @@ def reference(name: str, where: Where | None) -> Reference | None:
     if where is None:
         return None
     if isinstance(where, str):
-        return AnswersInFile(where) if where.endswith(_FILE_ENDINGS) else AnswersInField(where)
+        if where.endswith(_FILE_ENDINGS):
+            return AnswersInFile(where, fields_key=f"questions.references.{name}")
+        return AnswersInField(where)
     for each in where:
         require_choice(f"questions.references.{name}", str(each), _KEYS)
     file, key, output = (where.get(each) for each in _KEYS)
     if file is None:
         return None
     if key is None:
-        return AnswersInFile(file, output=output or "output")
+        return AnswersInFile(
+            file, output=output or "output", fields_key=f"questions.references.{name}"
+        )
     return AnswersById(file, key=key, output=output or "output")
 
 
@@ -115,6 +119,7 @@ class AnswersInFile:
 
     path: str
     output: str = "output"
+    fields_key: str = "questions.references"
 
     def answers(self, asked: Asked) -> Mapping[str, str]:
         """The file's answers; an empty one is none."""
@@ -123,6 +128,7 @@ class AnswersInFile:
             empty_output="drop",
             max_field_chars=asked.max_field_chars,
             fields={"output": self.output},
+            fields_key=self.fields_key,
         )
         found = source.answers(asked.prompts)
         if not found:

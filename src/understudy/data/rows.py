@@ -39,13 +39,15 @@ _TYPE_NAMES = {
 class RowFile:
     """The objects of a file, with what a manifest says about it.
 
-    ``places`` says where the rows stand when they are not the file's own rows in their order.
+    ``places`` says where the rows stand when they are not the file's own rows in their order,
+    ``fields_key`` where a config gives the file's names for ours.
     """
 
     path: str
     sha256: str
     rows: Sequence[Mapping[str, Any]]
     places: Sequence[str] | None = None
+    fields_key: str = "data.fields"
 
     @property
     def input_file(self) -> InputFile:
@@ -117,7 +119,7 @@ class RowFile:
                 places.append(f"{number} {name}[{index}]")
         if not rows:
             raise InputError(f"{self.path}: every {name!r} is empty; there is no row to expand")
-        return RowFile(self.path, self.sha256, rows, places)
+        return RowFile(self.path, self.sha256, rows, places, self.fields_key)
 
     def _no_text(self, number: int, name: str) -> InputError:
         row = self.rows[number - 1]
@@ -126,8 +128,8 @@ class RowFile:
         keys = ", ".join(repr(str(key)[:40]) for key in list(row)[:_MAX_KEYS_SHOWN])
         return self.error(
             number,
-            f"missing; the row has {keys or 'no fields'}; give the file's own names with "
-            "data.fields, as in +data.fields.output=answer",
+            f"missing; the row has {keys or 'no fields'}; give the file's own name for it, as in "
+            f"{self.fields_key}.output=answer",
             field=name,
         )
 

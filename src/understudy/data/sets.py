@@ -12,7 +12,15 @@ from pathlib import Path
 from understudy.data.fetch import fetch, require_sha256
 from understudy.data.questions import QuestionFile
 from understudy.data.references import Where
-from understudy.records import InputError, InputFile, Question, QuestionSource, RunError
+from understudy.records import (
+    InputError,
+    InputFile,
+    NotAtHand,
+    Question,
+    QuestionSource,
+    RunError,
+    at_hand,
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,8 @@ class PublishedSet:
         try:
             return fetch(self.name, self.url, sha256=self.sha256, folder=folder)
         except RunError as error:
-            raise RunError(
-                f"question set {self.name}: {error}; give a copy with {self.key}.path=FILE"
+            raise NotAtHand(
+                f"question set {self.name}: {error}", f"give a copy with {self.key}.path=FILE"
             ) from error
 
 
@@ -128,6 +136,7 @@ class QuestionSets:
 
     def inputs(self) -> Sequence[InputFile]:
         """The files of all sets."""
+        at_hand(*(source.inputs for _, source in self.named()))
         return [file for _, source in self.named() for file in source.inputs()]
 
     def named(self) -> Iterator[tuple[str, QuestionSource]]:

@@ -28,6 +28,23 @@ KnownLosses = Mapping[str, Mapping[str, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Losses of a policy, and the questions whose references they are of."""
+
+    questions: Sequence[Question]
+    losses: KnownLosses
+
+    def of(self, questions: Sequence[Question]) -> KnownLosses:
+        """The losses of those ``questions`` that were measured on these very references."""
+        references = {each.prompt.id: each.references for each in self.questions}
+        return {
+            each.prompt.id: self.losses[each.prompt.id]
+            for each in questions
+            if references.get(each.prompt.id) == each.references
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What is asked of a model, and how its answers are scored.
 
@@ -99,16 +116,18 @@ class Evaluation:
         author: str,
         seed: int,
         progress: Progress | None = None,
-        known_losses: KnownLosses | None = None,
+        known_losses: Measured | None = None,
     ) -> list[Prediction]:
         """Scored answers of ``policy``: all questions under the first decoding, then the next.
 
         ``seed`` decides sampled answers, and nothing else is random. ``progress`` is called with
         the number of answers since the last call; each question has one for each decoding.
-        ``known_losses`` are of :meth:`losses` of the same policy and are not computed again.
+        ``known_losses`` are of the same policy; where they are on the same references they are not
+        computed again.
         """
         asked = self.asked(questions)
-        losses = self._reference_losses(policy, encoder, asked, known_losses or {})
+        known = known_losses.of(asked) if known_losses else {}
+        losses = self._reference_losses(policy, encoder, asked, known)
         prompts = encoder.prompt_ids([question.prompt for question in asked])
         predictions = []
         for decoding in self.decodings:
@@ -180,9 +199,7 @@ class Evaluation:
         """The score that each question has from the model alone: the mean over its references."""
         if not self.reference_loss:
             return [{}] * len(asked)
-        new = [
-            each for each in asked if known.get(each.prompt.id, {}).keys() != each.references.keys()
-        ]
+        new = [each for each in asked if each.prompt.id not in known]
         losses = {**known, **self.losses(policy, encoder, new)}
         return [{LOSS: _mean_of_known(losses[each.prompt.id].values())} for each in asked]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.data.arm import DataArm
-from understudy.eval.evaluate import Evaluation, KnownLosses
+from understudy.eval.evaluate import Evaluation, KnownLosses, Measured
 from understudy.eval.record import (
     BASE,
     cached_answers,
@@ -78,7 +78,7 @@ class Base:
                     author=BASE,
                     seed=self._seed,
                     progress=progress,
-                    known_losses=losses,
+                    known_losses=Measured(self._work.held_out, losses),
                 )
 
         if self._cache is None:

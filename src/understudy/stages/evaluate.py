@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from understudy.data.questions import RunQuestions
 from understudy.encoding import Encoding, tokenizer_sha256
-from understudy.eval.evaluate import Evaluation
+from understudy.eval.evaluate import Evaluation, Measured
 from understudy.eval.record import (
     HELD_OUT,
     STUDENT,
@@ -74,7 +74,7 @@ def run(
                 author=STUDENT,
                 seed=run.manifest.seed,
                 progress=progress,
-                known_losses=losses,
+                known_losses=Measured(held_out, losses),
             )
     if held_out:
         teachers = sorted({name for each in held_out for name in each.references})

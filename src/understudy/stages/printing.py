@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MAX_NAMED = 3
+_MAX_UNEVEN = 0.05
 _HEADLINES = ("eval/lab_accuracy", "eval/rouge_l")
 
 
@@ -54,6 +55,17 @@ def contamination_in_words(matches: Sequence[Match], mode: str) -> str:
     return (
         f"{len(matches):,} instructions are questions that will be asked "
         f"({in_words(counts)}: {first}{more}), {done}{hint}"
+    )
+
+
+def unevenly_cut(shares: Mapping[str, float], max_length: int) -> str:
+    """A warning where one teacher's answers are cut to the window much oftener than another's."""
+    if max(shares.values()) - min(shares.values()) < _MAX_UNEVEN:
+        return ""
+    cut = ", ".join(f"{share:.0%} of {name}'s" for name, share in shares.items())
+    return (
+        f"cut to {max_length} tokens are {cut} rows: a cut answer does not learn to end, so the "
+        "arms differ in more than their teacher; raise prompt.max_length"
     )
 
 

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from understudy.data.arm import DataArm
 from understudy.encoding import Encoding, tokenizer_sha256
-from understudy.eval.evaluate import Evaluation, KnownLosses
+from understudy.eval.evaluate import Evaluation, KnownLosses, Measured
 from understudy.eval.record import (
     BASE,
     HELD_OUT,
@@ -30,7 +30,7 @@ from understudy.models.checkpoint import Checkpoint
 from understudy.models.folders import checkpoint_folder, save_checkpoint
 from understudy.models.memory import num_parameters
 from understudy.models.source import ModelSource
-from understudy.records import NotAtHand, Prediction, QuestionSource, question_to_json
+from understudy.records import NotAtHand, Prediction, QuestionSource, at_hand, question_to_json
 from understudy.stages.baselines import Base, teacher_answers
 from understudy.stages.evaluate import decodings_in_words, evaluation_facts
 from understudy.stages.plans import (
@@ -47,6 +47,7 @@ from understudy.stages.printing import (
     in_words,
     print_facts,
     print_result,
+    unevenly_cut,
 )
 from understudy.tracking.manifest import read_manifest, run_folder_of
 from understudy.train.recipe import FitResult, Recipe, fit
@@ -71,9 +72,9 @@ def run(
     evaluation: Evaluation,
 ) -> None:
     """Trains the student and records its answers and losses beside the base's and the teacher's."""
-    model.check()
     recipe.check()
     with run.timed("data"):
+        at_hand(model.check, arm.read, questions.inputs)
         work = prepare(arm, model, encoding, questions, evaluation)
     _record_setting(run, work, model, recipe, evaluation)
     _record_rows(run, work, arm)
@@ -122,7 +123,7 @@ def plan(
     recipe.check()
     title = f"Plan: sft on {arm.source.teacher}'s answers, seed {seed}"
     try:
-        model.check()
+        at_hand(model.check, arm.read, questions.inputs)
         work = prepare(arm, model, encoding, questions, evaluation)
     except NotAtHand:
         print_facts(title, facts_without_data(arm, model, recipe))
@@ -136,7 +137,15 @@ def plan(
             "contaminated": contamination_in_words(
                 work.arm.matches, arm.selection.decontamination.mode
             ),
-            f"cut to {work.encoder.max_length} tokens": in_words(work.arm.truncated),
+            f"cut to {work.encoder.max_length} tokens": "; ".join(
+                filter(
+                    None,
+                    [
+                        in_words(work.arm.truncated),
+                        unevenly_cut(work.arm.cut_shares, work.encoder.max_length),
+                    ],
+                )
+            ),
             "optimizer steps": steps_in_words(recipe, num_rows),
             "recipe": recipe.in_words,
             "supervised tokens": tokens_in_words(work, recipe),
@@ -184,6 +193,8 @@ def _record_rows(run: Run, work: Work, arm: DataArm) -> None:
         work.encoder.max_length,
         in_words(work.arm.truncated),
     )
+    if uneven := unevenly_cut(work.arm.cut_shares, work.encoder.max_length):
+        _log.warning("%s", uneven)
     if matches:
         run.write_rows("contamination.jsonl", map(asdict, matches))
         _log.warning("%s", contamination_in_words(matches, mode))
@@ -202,7 +213,7 @@ def _answers(
             author=STUDENT,
             seed=run.seed,
             progress=progress,
-            known_losses=losses,
+            known_losses=Measured(work.held_out, losses),
         )
 
 
