@@ -111,7 +111,11 @@ def test_what_the_arms_vary_is_what_is_asked(refusals: Unfair) -> None:
     ("arm", "asked"),
     [
         ("data=b", set()),
-        ("data=a,prompt=alpaca", {"template"}),
+        ("data=a,prompt=alpaca", {"template", "encoding"}),
+        ("data=a,prompt.template=alpaca", {"template", "encoding"}),
+        ("data=a,prompt.max_length=60", {"encoding", "prompts", "examples"}),
+        ("data=a,prompt.overlength=drop", {"encoding", "prompts", "examples"}),
+        ("data=a,prompt.train_on_inputs=true", {"encoding", "prompts", "examples"}),
         ("data=a,data.num_examples=10", {"budget", "prompts"}),
         ("data=a,trainer.max_steps=10", {"budget"}),
         ("data=a,model.path=x", {"base_model", "tokenizer"}),
@@ -171,6 +175,26 @@ def test_unrecorded_fields_are_not_taken_for_equal(tmp_path: Path, add_run: AddR
     run.manifest["comparable"].pop("template")
     (reason,) = unfair([run], [run])
     assert reason.startswith("template: not recorded")
+
+
+def test_another_window_is_refused_unless_it_is_the_question(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    windows = {"a": "512 tokens", "b": "60 tokens", "old": None}
+    for name, window in windows.items():
+        add_run(tmp_path / name, num_questions=1, arm=f"data={name}",
+                comparable={"encoding": window})  # fmt: skip
+    one, other, old = (load_runs(tmp_path / name).runs for name in windows)
+    assert unfair(one, other) == ["encoding: 512 tokens against 60 tokens"]
+    assert unfair(one, other, ask=["encoding"]) == []
+    assert unfair(one, old) == []
+    asked = {"arm": "data=a,prompt.max_length=60", "comparable": {"encoding": "60 tokens"}}
+    add_run(tmp_path / "asked", num_questions=1, **asked)
+    add_run(tmp_path / "both", num_questions=1, **asked | {"arm": "data=b,prompt.max_length=60"})
+    assert unfair(one, load_runs(tmp_path / "asked").runs) == []
+    verdict = judge(one, load_runs(tmp_path / "both").runs)
+    assert verdict.axes == {"teacher", "encoding"}
+    assert verdict.is_of_a_grid
 
 
 def test_asking_about_nothing_known_is_refused() -> None:

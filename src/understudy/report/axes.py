@@ -16,7 +16,8 @@ TEACHER_KEYS = ("data", "data.path", "data.teacher")
 EXAMPLES = "examples"
 """A field that only axes ask about: the number of examples, where that is what budgets hold."""
 
-_GRID = ("base model", "budget", "training language", "length limit", "decontamination", "recipe")
+_GRID = ("base model", "budget", "training language", "length limit", "decontamination", "recipe",
+         "encoding")  # fmt: skip
 GRID_AXES = frozenset((TEACHER, *_GRID))
 """Axes that are varied together with another to ask about both; others are never crossed."""
 
@@ -30,11 +31,12 @@ class _Axis:
 _BUDGET = _Axis("budget", ("budget",))
 _DECODING = _Axis("decoding", ("decoding",))
 _RECIPE = _Axis("recipe", ("recipe",))
+_ENCODING = _Axis("encoding", ("encoding", "prompts", EXAMPLES))
 _DECONTAMINATION = _Axis("decontamination", ("prompts", EXAMPLES))
 _AXES: Mapping[str, _Axis] = {
     "model": _Axis("base model", ("base_model", "tokenizer")),
     "tokenizer": _Axis("tokenizer", ("tokenizer",)),
-    "prompt": _Axis("template", ("template",)),
+    "prompt": _Axis("template", ("template", "encoding")),
     "judge": _Axis("judge", ("judge",)),
     "questions": _Axis("questions", ("questions",)),
     "lab": _Axis("lab", ("prompts", "questions", "tokenizer", "base_model")),
@@ -43,6 +45,9 @@ _AXES: Mapping[str, _Axis] = {
     "max_length_ratio": _Axis("length limit", ("prompts", EXAMPLES)),
     **dict.fromkeys(("decontaminate", "min_similarity", "avoid"), _DECONTAMINATION),
     **dict.fromkeys(("budget", "num_supervised_tokens", "max_steps", "max_epochs"), _BUDGET),
+    **dict.fromkeys(
+        ("max_length", "overlength", "train_on_inputs", "train_on_earlier_turns"), _ENCODING
+    ),
     **dict.fromkeys(("optimizer", "schedule", "recipe", "trainer"), _RECIPE),
     **dict.fromkeys(
         ("eval", "decoding", "decodings", "max_new_tokens", "temperature", "top_p"), _DECODING
@@ -96,8 +101,8 @@ def fields_of(axis: str) -> set[str]:
 
 
 def _axes_of(key: str) -> list[_Axis]:
-    """The axes of a key's parts, the most specific last; a trainer's own settings by their name."""
+    """The axes of a key's parts, the most specific last; own settings of a group by their name."""
     parts = [part for part in key.split(".") if part in _AXES]
-    if len(parts) > 1 and parts[0] == "trainer":
+    if len(parts) > 1 and parts[0] in ("trainer", "prompt"):
         parts = parts[1:]
     return [_AXES[part] for part in parts]

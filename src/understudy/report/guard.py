@@ -25,7 +25,10 @@ from understudy.report.names import shared_overrides
 from understudy.report.read.manifests import LONGEST_ROW
 from understudy.report.read.runs import RunRecord
 
-RECIPE = "recipe"
+RECIPE, ENCODING = "recipe", "encoding"
+OF_LATER_RUNS = (RECIPE, ENCODING)
+"""What runs of an earlier version did not record, which is no reason against them."""
+
 FIELDS: Mapping[str, str] = {
     "prompts": "prompts",
     "template": "template",
@@ -35,6 +38,7 @@ FIELDS: Mapping[str, str] = {
     "questions": "evaluation set",
     "decoding": "decoding",
     RECIPE: "recipe",
+    ENCODING: "encoding",
 }
 """What a run's ``comparable`` records, and how a reader calls it."""
 
@@ -177,8 +181,8 @@ def _differing(field: str, first: Sequence[RunRecord], second: Sequence[RunRecor
         kinds = {run.budget.get("kind") for run in (*first, *second)}
         return _differing_budget(first, second) if kinds == {EXAMPLES} else []
     one, other = by_seed(first, field), by_seed(second, field)
-    if field == RECIPE and not _are_known(one, other):
-        return []  # runs of an earlier version did not record it
+    if field in OF_LATER_RUNS and not _are_known(one, other):
+        return []
     if _NOT_RECORDED in (*one.values(), *other.values()):
         return [f"{FIELDS[field]}: not recorded, so it cannot be shown to be the same"]
     if agree(one, other):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from understudy.pages.page import Cell, Table
 from understudy.report.compare import Comparison, Row
-from understudy.report.guard import BUDGETS, FIELDS, RECIPE, by_seed
+from understudy.report.guard import BUDGETS, FIELDS, OF_LATER_RUNS, by_seed
 
 METHOD = (
     "A score belongs to a question. An arm's score on a question is the mean over its seeds; the "
@@ -69,8 +69,8 @@ def comparable_table(comparison: Comparison) -> Table:
     rows = []
     runs = [run for row in comparison.arms for run in row.entry.runs]
     for field, name in FIELDS.items():
-        if field == RECIPE and not any(RECIPE in run.comparable for run in runs):
-            continue  # runs of an earlier version did not record it
+        if field in OF_LATER_RUNS and not any(run.comparable.get(field) for run in runs):
+            continue
         cells = []
         for row in comparison.arms:
             values = dict.fromkeys(by_seed(row.entry.runs, field).values())

@@ -159,6 +159,8 @@ def test_a_superseded_run_stays_a_row_and_says_so(sweep: Path, add_run: AddRun) 
     ("source", "message"),
     [
         ("no/such/folder", "no such folder; give a folder of runs, or entity/project"),
+        ("outputs/nope", "outputs/nope: no such folder; give a folder of runs"),
+        ("./nope", "no such folder"),
         (Path("entity/project"), "no such folder"),
         ("", "holds no run"),
     ],
@@ -167,6 +169,7 @@ def test_what_is_no_source_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str | Path, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
     with pytest.raises(InputError, match=message):
         load(source)
 

@@ -48,7 +48,7 @@ def read_source(source: str | Path, *, with_history: bool = False) -> Source:
         found = _read_folder(folder)
     elif folder.exists():
         raise InputError(f"{source} is a file; give the folder that holds the runs")
-    elif isinstance(source, str) and _PROJECT.fullmatch(source):
+    elif isinstance(source, str) and _is_project(source):
         found = _read_project(source, with_history=with_history)
     else:
         raise InputError(
@@ -57,6 +57,11 @@ def read_source(source: str | Path, *, with_history: bool = False) -> Source:
     if not (found.runs.runs or found.runs.failed_jobs):
         raise InputError(f"{source} holds no run; each run folder has a manifest.json")
     return found
+
+
+def _is_project(source: str) -> bool:
+    """True for ``entity/project``, unless its first part is a folder here: then it is mistyped."""
+    return bool(_PROJECT.fullmatch(source)) and not Path(source).parent.is_dir()
 
 
 def _read_folder(folder: Path) -> Source:
