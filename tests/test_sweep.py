@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from understudy.app import conf_dir
 from understudy.config.schema import register
 from understudy.config.sweep import add_peers, expand, from_json, sources, to_json
+from understudy.records import InputError
 
 Sweep = Callable[..., list[DictConfig]]
 
@@ -58,10 +59,11 @@ def test_files_are_named_by_what_tells_them_apart(sweep: Sweep) -> None:
     assert found[0].data.source.teacher == "gpt4/a"
 
 
-def test_a_teacher_that_was_named_keeps_its_name(sweep: Sweep) -> None:
-    found = sweep("data=alpaca_json", "data.path=x/a.json,y/a.json", "data.teacher=gpt4")
-    assert [each.data.teacher for each in found] == ["gpt4", "gpt4"]
-    assert [peers(each) for each in found] == [[], []]  # one teacher, so nobody to compare with
+def test_two_files_of_one_teacher_by_name_are_refused(sweep: Sweep) -> None:
+    with pytest.raises(
+        InputError, match=r"data\.teacher=gpt4 names the answers of x/a\.json and of y"
+    ):
+        sweep("data=alpaca_json", "data.path=x/a.json,y/a.json", "data.teacher=gpt4")
 
 
 @pytest.mark.parametrize("line", [["data=lab_strong", "seed=1,2"], ["model=lab", "seed=1"]])

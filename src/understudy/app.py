@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -28,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from understudy.config.checks import check
 from understudy.config.explain import explain
+from understudy.config.progress import Progress
 from understudy.config.schema import register
 from understudy.config.sweep import Source, add_peers, expand, from_json, sources, to_json
 from understudy.records import InputError, RunError
@@ -59,7 +61,7 @@ def main() -> None:
     except Exception as error:
         if _FULL_ERROR:
             raise
-        _complain_of(error)
+        _complain_of(_hidden_error(error))
         code = 1
     finally:
         failed = _end_sweep()
@@ -86,14 +88,25 @@ class SweepRecorder(Callback):
     sources: tuple[Source, ...] = ()
     is_shown_only: bool = False
     has_failed_here: bool = False
+    progress: Progress
+    refusal: InputError | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Writes ``sweep.json``: the jobs' overrides, the arms' sources, and what may differ."""
+        try:
+            self._start(config)
+        except InputError as error:  # Hydra would log it and go on; the first job ends the sweep
+            SweepRecorder.refusal = error
+
+    def _start(self, config: DictConfig) -> None:
         folder = Path(config.hydra.sweep.dir).absolute()
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
         jobs = expand([*params, *config.hydra.overrides.task])
-        SweepRecorder.folder = folder
+        if (folder / _SWEEP_FILE).exists():
+            raise InputError(f"{folder} holds a sweep already; choose another hydra.sweep.dir")
         found = sources(config, jobs)
+        SweepRecorder.folder = folder
+        SweepRecorder.progress = Progress(len(jobs))
         SweepRecorder.sources = tuple(found)
         SweepRecorder.is_shown_only = config.plan or not config.recorded
         if SweepRecorder.is_shown_only:
@@ -114,9 +127,16 @@ def _job(config: DictConfig) -> None:
     folder = Path(hydra_config.runtime.output_dir)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     overrides = list(hydra_config.overrides.task)
+    if SweepRecorder.refusal is not None:
+        refusal, SweepRecorder.refusal = SweepRecorder.refusal, None
+        if not (folder.parent / _SWEEP_FILE).exists():
+            (folder.parent / "multirun.yaml").unlink(missing_ok=True)
+        _remove_hydras_files(folder)
+        _complain_of(refusal)
+        raise SystemExit(1)
     if in_sweep:
         add_peers(config, overrides, _sources_of(folder.parent))
-        _log.info("job %s: %s", hydra_config.job.num, " ".join(overrides))
+        _log.info("%s", SweepRecorder.progress.next_job())
     try:
         check(config)
         if config.plan or not config.recorded:
@@ -243,6 +263,25 @@ def _complain_of(error: Exception, job: str = "") -> None:
     else:
         traceback.print_exception(error)
         _complain(f"{prefix}{type(error).__name__}: {error}")
+
+
+def _hidden_error(error: Exception) -> Exception:
+    """The error that made Hydra take a sweep for one run, where it then could not read the commas.
+
+    An experiment that is a sweep says so in its config; with a wrong key beside it that config does
+    not compose, and Hydra complains of the commas instead.
+    """
+    if not str(error).startswith("Ambiguous value"):
+        return error
+    overrides = [each for each in sys.argv[1:] if not each.startswith("-")]
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
+    except (HydraException, OmegaConfBaseException) as hidden:
+        return hidden
+    return error
 
 
 def _groups() -> list[str]:

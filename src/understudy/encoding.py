@@ -149,6 +149,12 @@ class Encoder:
         return tuple(special[:start])
 
     @property
+    def in_words(self) -> str:
+        """Window and mask, for people and for the guard."""
+        learned = "prompts and answers" if self.train_on_inputs else "answers"
+        return f"{self.max_length} tokens, {self.overlength}, learns {learned}"
+
+    @property
     def sha256(self) -> str:
         """Hash of all that decides the ids of a text: tokenizer, template and policy."""
         parts = (

@@ -65,8 +65,8 @@ def test_lengths_need_another_arm() -> None:
 @pytest.mark.parametrize(
     ("selection", "said"),
     [
-        (Selection(train_lang="zh"), "4 are not in data.train_lang=zh"),
-        (Selection(max_length_ratio=1.5), "the answers to 4 differ by more than"),
+        (Selection(train_lang="fr"), "none is in data.train_lang=fr; they are in en"),
+        (Selection(max_length_ratio=1.5), "the answers to all 4 differ by more than"),
     ],
 )
 def test_nothing_left_is_refused(selection: Selection, said: str) -> None:

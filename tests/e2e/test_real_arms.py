@@ -63,13 +63,15 @@ def test_without_a_network_only_the_download_fails_and_says_how_to_go_on(
     """The plan shows what was published: 52,002 rows in 1,221 steps, less those held out."""
     done = understudy("experiment=llama_gpt4", "plan=true", "data.num_val=0")
     assert done.code == 1
-    assert "52,002 if all published rows can be used" in done.out
+    assert "52,002 if all rows published can be used" in done.out
     assert "1,221 of 128 rows (3.00 epochs)" in done.out
     lines = [line for line in done.err.splitlines() if line.startswith("error: job")]
     assert len(lines) == 2
     assert all("huggyllama/llama-7b" in line for line in lines)
     assert all("type model.path=FOLDER" in line for line in lines)
-    assert not (tmp_path / "outputs").exists()
+    assert all("data.local.alpaca_gpt4=" in line for line in lines)
+    assert all("questions.sets.user252.path=FILE" in line for line in lines)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_missing_data_names_the_repository_and_the_override(understudy: Command) -> None:

@@ -82,7 +82,10 @@ def _explain_key(error: ConfigKeyError | ConfigAttributeError) -> str:
         return (
             f"{key}: there is no such key; did you mean {parent + '.' if parent else ''}{close[0]}?"
         )
-    return f"{key}: there is no such key; {parent or 'the root'} has {', '.join(sorted(known))}"
+    listed = ", ".join(sorted(known)) or "no keys yet"
+    return (
+        f"{key}: there is no such key; {parent or 'the root'} has {listed}; +{key}=VALUE adds one"
+    )
 
 
 def _explain_choice(text: str, groups: Sequence[str]) -> str:

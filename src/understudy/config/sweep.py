@@ -47,13 +47,18 @@ def sources(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Source]:
     """The different sources of the jobs, teachers of files named apart.
 
     A job that does not compose has none here; it says so itself when its turn comes.
+
+    Raises:
+        InputError: Two files are answers of one teacher, by name.
     """
     chosen = list(dict.fromkeys(tuple(_choosing_source(job)) for job in jobs))
     if len(chosen) < 2:
         return []
     found = [each for each in (_source(config, list(overrides)) for overrides in chosen) if each]
     names = teacher_names([each.path for each in found if each.path and _is_named_after(each)])
-    return [_renamed(each, names) for each in found]
+    renamed = [_renamed(each, names) for each in found]
+    _refuse_one_name_for_two_files(renamed)
+    return renamed
 
 
 def add_peers(config: DictConfig, job: Sequence[str], of_the_sweep: Sequence[Source]) -> None:
@@ -104,6 +109,20 @@ def _source(config: DictConfig, overrides: list[str]) -> Source | None:
     if not isinstance(node, dict) or teacher is None:
         return None
     return Source(overrides, str(teacher), path, {str(key): each for key, each in node.items()})
+
+
+def _refuse_one_name_for_two_files(found: Sequence[Source]) -> None:
+    paths: dict[str, set[str]] = {}
+    for each in found:
+        if each.path is not None:
+            paths.setdefault(each.teacher, set()).add(each.path)
+    for teacher, files in paths.items():
+        if len(files) > 1:
+            raise InputError(
+                f"data.teacher={teacher} names the answers of {' and of '.join(sorted(files))}, so "
+                "their arms could not be told apart; leave data.teacher out, and files are named "
+                "by their paths"
+            )
 
 
 def _is_named_after(source: Source) -> bool:

@@ -59,12 +59,18 @@ class Selection:
             other_language=len(ids) - len(spoken), length_mismatch=len(spoken) - len(matched)
         )
         if ids and not matched:
-            raise InputError(
-                f"no instruction of {len(ids):,} is left to train on: {len(ids) - len(spoken):,} "
-                f"are not in data.train_lang={self.train_lang}; the answers to {len(spoken):,} "
-                f"differ by more than data.max_length_ratio={self.max_length_ratio}; choose others"
-            )
+            raise InputError(self._why_nothing(ids, spoken, sources[0]))
         return matched, +dropped
+
+    def _why_nothing(self, ids: Sequence[str], spoken: Sequence[str], rows: Rows) -> str:
+        left = f"no instruction of {len(ids):,} is left to train on"
+        if not spoken:
+            langs = ", ".join(sorted({rows[each].prompt.lang for each in ids}))
+            return f"{left}: none is in data.train_lang={self.train_lang}; they are in {langs}"
+        return (
+            f"{left}: the answers to all {len(spoken):,} differ by more than "
+            f"data.max_length_ratio={self.max_length_ratio}; raise it"
+        )
 
     def _is_spoken(self, row: Completion) -> bool:
         return self.train_lang in (None, MIXED, row.prompt.lang)

@@ -96,6 +96,25 @@ class Base:
         return self._model.load(self._work.tokenizer, seed=self._seed)
 
 
+def named_answers(work: Work, evaluation: Evaluation) -> list[Prediction]:
+    """The answers that question sets name, each scored against the others, never against itself.
+
+    Where the held-out rows are asked, these are the teachers', which :func:`teacher_answers` has.
+    """
+    if list(work.questions) == list(work.held_out):
+        return []
+    rows = []
+    for author in sorted({name for each in work.questions for name in each.references}):
+        questions = without_author(work.questions, author)
+        answers = {
+            each.prompt.id: each.references[author]
+            for each in work.questions
+            if each.references.get(author, "").strip()
+        }
+        rows += evaluation.score_answers(questions, answers, f"reference {author}")
+    return rows
+
+
 def teacher_answers(work: Work, arm: DataArm, evaluation: Evaluation) -> list[Prediction]:
     """The teacher's own answers to the questions, never scored against themselves."""
     questions = without_author(work.questions, work.arm.teacher)

@@ -8,6 +8,7 @@ from understudy.data.arm import DataArm
 from understudy.data.published import num_published
 from understudy.models.memory import training_memory
 from understudy.models.source import ModelSource
+from understudy.records import NotAtHand
 from understudy.stages.prepare import Work
 from understudy.train.recipe import Recipe
 from understudy.train.sft import CHUNK_LOGITS
@@ -16,13 +17,16 @@ from understudy.train.sft import CHUNK_LOGITS
 def facts_without_data(arm: DataArm, model: ModelSource, recipe: Recipe) -> dict[str, str]:
     """What is known before anything is downloaded: how many rows were published, and the recipe."""
     facts = {"model": model.name, "recipe": recipe.in_words}
-    num_rows = num_published(arm.source)
-    if num_rows is None:
+    try:
+        num_rows, which = len(arm.source.read().rows), "of the copy given"
+    except NotAtHand:
+        num_rows, which = num_published(arm.source) or 0, "published"
+    if not num_rows:
         return facts
     num_rows -= min(arm.num_val, int(arm.max_val_fraction * num_rows))
     num_rows = min(num_rows, arm.num_examples or num_rows)
     return {
-        "training rows": f"{num_rows:,} if all published rows can be used",
+        "training rows": f"{num_rows:,} if all rows {which} can be used",
         "optimizer steps": steps_in_words(recipe, num_rows),
         **facts,
     }

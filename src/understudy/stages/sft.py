@@ -31,7 +31,7 @@ from understudy.models.folders import checkpoint_folder, save_checkpoint
 from understudy.models.memory import num_parameters
 from understudy.models.source import ModelSource
 from understudy.records import NotAtHand, Prediction, QuestionSource, at_hand, question_to_json
-from understudy.stages.baselines import Base, teacher_answers
+from understudy.stages.baselines import Base, named_answers, teacher_answers
 from understudy.stages.evaluate import decodings_in_words, evaluation_facts
 from understudy.stages.plans import (
     facts_without_data,
@@ -91,7 +91,11 @@ def run(
             cache_dir=arm.cache_dir,
         )
         losses = {BASE: base.losses()}
-        baselines = [*base.answers(losses[BASE]), *teacher_answers(work, arm, evaluation)]
+        baselines = [
+            *base.answers(losses[BASE]),
+            *teacher_answers(work, arm, evaluation),
+            *named_answers(work, evaluation),
+        ]
         del base  # and its weights
     with run.timed("training"):
         student, fitted = _train(run, work, model, recipe)
@@ -171,6 +175,8 @@ def _record_setting(
         "questions": questions_sha256(work.questions),
         "decoding": decodings_in_words(evaluation),
         "recipe": recipe.in_words,
+        "encoding": work.encoder.in_words,
+        "held_out": questions_sha256(work.held_out),
     }
     if isinstance(model, Checkpoint) and (parent := run_folder_of(model.path)):
         run.manifest.parents.append(read_manifest(parent)["id"])
@@ -193,6 +199,12 @@ def _record_rows(run: Run, work: Work, arm: DataArm) -> None:
         work.encoder.max_length,
         in_words(work.arm.truncated),
     )
+    if arm.num_val and not len(work.arm.val):
+        _log.warning(
+            "no held-out row fits the window of %d tokens, so there is neither a validation loss "
+            "nor a loss matrix; raise prompt.max_length or choose another prompt.overlength",
+            work.encoder.max_length,
+        )
     if uneven := unevenly_cut(work.arm.cut_shares, work.encoder.max_length):
         _log.warning("%s", uneven)
     if matches:

@@ -30,6 +30,8 @@ COMPARABLE_KEYS = (
     "judge",
     "decoding",
     "recipe",
+    "encoding",
+    "held_out",
 )
 _PACKAGES = (
     "understudy",

@@ -200,7 +200,7 @@ class Run:
         self.manifest.finished = now()
         self.manifest.write(self.folder)
         self._tell_facts()
-        self.wandb.summary.update(_summary(self.manifest))
+        self.wandb.summary.update(_summary(self.manifest, log_text=self._tracking.log_text))
         self.wandb.finish(exit_code=0 if status == "finished" else 1)
 
 
@@ -272,7 +272,7 @@ def _facts(manifest: Manifest, spec: RunSpec) -> dict[str, Any]:
     return {"understudy": {**facts, "experiment": spec.experiment}, **shown}
 
 
-def _summary(manifest: Manifest) -> dict[str, Any]:
+def _summary(manifest: Manifest, *, log_text: bool) -> dict[str, Any]:
     """A run's record as flat values for W&B; a null metric has its reason under ``reasons``."""
     groups = {name: getattr(manifest, name) for name in _SUMMARY_GROUPS}
     flat = {
@@ -286,7 +286,7 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         **flat,
         "reasons": dict(manifest.reasons),
         "status": manifest.status,
-        "error": manifest.error,
+        "error": manifest.error if log_text else (manifest.error or "").partition(":")[0] or None,
         "started": manifest.started,
         "seconds": round((finished - started).total_seconds(), 3),
     }

@@ -1,0 +1,16 @@
+"""The time that a sweep will still take, from a clock by hand."""
+
+from __future__ import annotations
+
+from understudy.config.progress import Progress
+
+
+def test_time_left_is_that_of_the_jobs_so_far() -> None:
+    times = iter([0.0, 20.0, 100.0, 9000.0])
+    progress = Progress(4, clock=lambda: next(times))
+    assert [progress.next_job() for _ in range(4)] == [
+        "job 1 of 4",
+        "job 2 of 4, about 60 s left",
+        "job 3 of 4, about 2 min left",
+        "job 4 of 4, about 50 min left",
+    ]
