@@ -15,6 +15,7 @@ from understudy.pages.figures import (
     line_figure,
     loss_figure,
     parts_figure,
+    row_height,
     worth_figure,
 )
 
@@ -65,9 +66,14 @@ def test_curves_have_one_legend_entry_an_arm() -> None:
     assert [trace.showlegend for trace in figure.data] == [True, False, False, False]
 
 
-def test_labels_are_escaped_wrapped_and_cut() -> None:
+def test_labels_are_escaped_and_wrapped_but_never_cut() -> None:
     assert label_text("<a href=x>&") == "&lt;a href=x&gt;&amp;"
-    assert label_text("a" * 250 + "b" * 250) == "a" * 30 + "<br>…" + "b" * 15
+    long = "a" * 250 + "b" * 250
+    assert label_text(long).replace("<br>", "") == long
+    assert label_text(f"{'a' * 30} \N{MINUS SIGN} b") == f"{'a' * 30} \N{MINUS SIGN} b"
+    pair = f"{'a' * 40} \N{MINUS SIGN} b"
+    assert label_text(pair) == f"{'a' * 36}<br>aaaa<br>\N{MINUS SIGN} b"
+    assert row_height(["short"]) < row_height(["short", long])
     assert label_text("one two three", 9) == "one two<br>three"
     assert label_text("") == "—"
 

@@ -79,7 +79,7 @@ def test_a_grid_is_told_from_the_overrides(compared: Callable[..., Comparison]) 
     grid = grid_of(compared(lengths()))
     assert (grid.axis, grid.series) == ("length limit", ("strong", "weak"))
     assert [level.name for level in grid.levels] == ["no limit", "2", "1.5"]
-    assert grid.arms["strong", "2"] == "strong max_length_ratio=2"
+    assert grid.arms["strong", "2"] == "strong, ratio ≤ 2"
     assert not grid.is_numeric
     assert [(gap.first, gap.second, gap.level) for gap in grid.gaps] == [
         ("strong", "weak", level) for level in ("no limit", "2", "1.5")
@@ -102,7 +102,7 @@ def test_gaps_are_the_differences_and_changes_theirs(compared: Callable[..., Com
         (strict.difference.mean or 0) - (plain.difference.mean or 0)
     )
     by_arm = [scores(found, name) for name in (
-        "strong max_length_ratio=1.5", "weak max_length_ratio=1.5", "strong", "weak"
+        "strong, ratio ≤ 1.5", "weak, ratio ≤ 1.5", "strong", "weak"
     )]  # fmt: skip
     a, b, c, d = (np.array([[one[item]] for item in sorted(one)]) for one in by_arm)
     (expected,) = paired_differences(a - b, c - d, num_resamples=300)
@@ -199,7 +199,7 @@ def test_rows_are_worth_what_the_curves_say(compared: Callable[..., Comparison])
     assert (pair.first, pair.second) == ("strong", "weak")
     assert [one.size for one in pair.rates] == [100, 200, 400]
     means = {name: fmean(scores(found, name).values()) for name in (
-        "strong num_examples=100", *(f"weak num_examples={n}" for n in (100, 200, 400))
+        "strong, 100 rows", *(f"weak, {n} rows" for n in (100, 200, 400))
     )}  # fmt: skip
     wanted, *curve = means.values()
     assert curve == sorted(curve)
@@ -275,7 +275,7 @@ def test_report_json_holds_the_grid(compared: Callable[..., Comparison]) -> None
     assert len(content["not_asked"]) == 6
     assert content["not_asked"][0]["axes"] == ["budget", "teacher"]
     assert content["grid"]["series"] == ["strong", "weak"]
-    assert content["grid"]["arms"][1][0] == "weak num_examples=100"
+    assert content["grid"]["arms"][1][0] == "weak, 100 rows"
     assert len(content["grid"]["gaps"]) == 3
     (pair,) = content["rows_worth"]
     assert [one["size"] for one in pair["rates"]] == [100, 200, 400]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
@@ -16,7 +16,8 @@ from plotly.subplots import make_subplots
 from understudy.pages.theme import figure_layout, light, series_colour, series_marker
 
 _ROW_HEIGHT = 46
-_LABEL_WIDTH = 30
+_LABEL_WIDTH = 36
+_MINUS = "\N{MINUS SIGN}"
 _GROUP_SPAN = 0.64
 
 
@@ -108,7 +109,8 @@ def _dot_rows(dots: Sequence[Dot], axis_title: str) -> go.Figure:
         _add_seed_ticks(figure, dot, row)
         _add_dot(figure, dot, x=dot.mean, y=row)
     figure.update_layout(
-        **figure_layout(height=110 + _ROW_HEIGHT * len(dots)) | {"margin": _tight_top()},
+        **figure_layout(height=110 + row_height(dot.name for dot in dots) * len(dots))
+        | {"margin": _tight_top()},
         showlegend=False,
     )
     figure.update_yaxes(
@@ -171,11 +173,31 @@ def _hover(dot: Dot) -> str:
 
 
 def label_text(name: str, width: int = _LABEL_WIDTH) -> str:
-    """A name as a figure's label: escaped, on at most two lines, a long one cut in its middle."""
-    if len(name) > 2 * width - width // 4:
-        name = f"{name[:width]}…{name[-(width // 2) :]}"
-    lines = textwrap.wrap(name, width, break_long_words=True)
+    """A name as a figure's label: escaped, on as many lines as it needs, never cut."""
+    lines = label_lines(name, width)
     return "<br>".join(html.escape(line, quote=False) for line in lines) or "—"
+
+
+def label_lines(name: str, width: int = _LABEL_WIDTH) -> list[str]:
+    """The lines of a label; the second arm of a difference starts one of its own."""
+    first, minus, second = name.partition(f" {_MINUS} ")
+    parts = [first, f"{_MINUS} {second}"] if minus and len(name) > width else [name]
+    return (
+        [
+            line
+            for part in parts
+            for line in textwrap.wrap(part, width, break_long_words=True) or [""]
+        ]
+        if name.strip()
+        else []
+    )
+
+
+def row_height(names: Iterable[str], width: int = _LABEL_WIDTH) -> int:
+    """The height of a row that holds the longest of its labels."""
+    return max(
+        _ROW_HEIGHT, 10 + 18 * max((len(label_lines(name, width)) for name in names), default=1)
+    )
 
 
 def loss_figure(train: Sequence[Curve], val: Sequence[Curve], x_title: str) -> go.Figure:

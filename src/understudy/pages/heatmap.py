@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from understudy.pages.figures import label_text
+from understudy.pages.figures import label_text, row_height
 from understudy.pages.theme import figure_layout, light
 
-_ROW_HEIGHT = 46
+_LABEL_WIDTH = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def matrix_figure(
                     type="rect", x0=x - 0.48, x1=x + 0.48, y0=y - 0.46, y1=y + 0.46,
                     line={"color": light("ink"), "width": 2},
                 )  # fmt: skip
-    layout = figure_layout(height=120 + _ROW_HEIGHT * len(rows))
+    layout = figure_layout(height=120 + row_height(rows, _LABEL_WIDTH) * len(rows))
     figure.update_layout(**layout | {"margin": {"l": 10, "r": 24, "t": 14, "b": 10, "pad": 4}})
     _category_axis(figure.update_xaxes, columns, side="top", title_text=column_title)
     _category_axis(figure.update_yaxes, rows, range=[len(rows) - 0.5, -0.5])
@@ -63,7 +63,7 @@ def matrix_figure(
 def _category_axis(update: Callable[..., object], names: Sequence[str], **own: object) -> None:
     ticks = {
         "tickvals": list(range(len(names))),
-        "ticktext": [label_text(name, 22) for name in names],
+        "ticktext": [label_text(name, _LABEL_WIDTH) for name in names],
         "showgrid": False,
         "zeroline": False,
     }

@@ -11,6 +11,18 @@ from collections.abc import Iterable, Sequence
 
 from understudy.tracking.manifest import normalised_arm
 
+_SHORT = {
+    "data.num_examples": "{} rows",
+    "data.num_supervised_tokens": "{} tokens",
+    "data.max_length_ratio": "ratio \N{LESS-THAN OR EQUAL TO} {}",
+    "data.train_lang": "{}",
+    "trainer.max_steps": "{} steps",
+    "trainer.max_epochs": "{} epochs",
+}
+"""How a reader calls a value of these keys; a null of one of them needs no words."""
+
+_NOTHING = {"data.max_length_ratio": "no limit", "data.num_examples": "all rows",
+            "data.train_lang": "every language"}  # fmt: skip
 _OPENING = "([{"
 _CLOSING = ")]}"
 _NO_QUESTION = (
@@ -111,26 +123,46 @@ def display_names(arms: Sequence[str]) -> list[str]:
     """A short name for each of the distinct ``arms``, all of them different.
 
     A choice of a config group or of a file shows its value, a single value its key too, unless it
-    is the only thing that varies and is no bare number. An arm without a varying override is
-    "default".
+    is the only thing that varies and is no bare number, or has a form that readers know. An arm
+    without a varying override is "default".
+
+    >>> display_names(["data=a", "data=a,data.max_length_ratio=2", "data=b,data.num_examples=1000"])
+    ['a', 'a, ratio ≤ 2', 'b, 1,000 rows']
     """
     split = [split_overrides(arm) for arm in arms]
     keys = varying_keys(arms) if len(arms) > 1 else _telling_keys(split)
     shown = {key: _short_values([overrides.get(key) for overrides in split]) for key in keys}
-    names = []
-    for index in range(len(arms)):
-        parts = [
-            _part(key, shown[key][index], alone=len(keys) == 1)
-            for key in keys
-            if shown[key][index] is not None
-        ]
-        names.append(" ".join(parts) or "default")
-    return made_unique(
+    brief, full = (
         [
-            name if names.count(name) == 1 else arm or name
-            for name, arm in zip(names, arms, strict=True)
+            _joined(
+                [
+                    (key in _SHORT, _part(key, value, alone=len(keys) == 1, is_brief=is_brief))
+                    for key in keys
+                    if (value := shown[key][index]) is not None
+                ]
+            )
+            for index in range(len(arms))
         ]
+        for is_brief in (True, False)
     )
+    return made_unique(_told_apart(_told_apart(brief, full), [arm or "default" for arm in arms]))
+
+
+def _told_apart(names: Sequence[str], longer: Sequence[str]) -> list[str]:
+    """The names, the longer one where there is none or another arm has the same."""
+    return [
+        name if name and names.count(name) == 1 else other
+        for name, other in zip(names, longer, strict=True)
+    ]
+
+
+def _joined(parts: Sequence[tuple[bool, str]]) -> str:
+    """Words joined by spaces; what is short for a key stands behind a comma."""
+    text = ""
+    for is_short, part in parts:
+        if part:
+            text += (", " if is_short else " ") * bool(text) + part
+    return text
 
 
 def _telling_keys(split: Sequence[dict[str, str]]) -> list[str]:
@@ -139,13 +171,18 @@ def _telling_keys(split: Sequence[dict[str, str]]) -> list[str]:
     return sorted(keys, key=len)[-1:]
 
 
-def _part(key: str, value: str | None, *, alone: bool) -> str:
+def _part(key: str, value: str, *, alone: bool, is_brief: bool) -> str:
     text = value or "''"
+    is_null = text.lower() == "null"
+    if is_null and is_brief and key in _SHORT:
+        return ""
+    if is_null and key in _NOTHING:
+        return _NOTHING[key]
+    if key in _SHORT and not is_null:
+        return _SHORT[key].format(f"{int(text):,}" if text.isdecimal() else text)
     is_choice = "." not in key or key == "data.path"
     is_bare = _is_number(text) or text.lower() in ("true", "false", "null", "''")
-    if is_choice and not is_bare:
-        return text
-    if alone and not is_bare:
+    if not is_bare and (is_choice or alone):
         return text
     return f"{key.rpartition('.')[2]}={text}"
 
