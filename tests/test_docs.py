@@ -11,7 +11,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from understudy.app import conf_dir
+from understudy.app import conf_dir, open_key
 from understudy.config.checks import check
 from understudy.config.schema import register
 
@@ -45,7 +45,7 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in MEANT_TO_FAIL])
 def test_a_command_of_the_docs_composes(command: str) -> None:
     words = shlex.split(command)[2:]
-    overrides = [word for word in words if "=" in word]
+    overrides = [open_key(word) for word in words if "=" in word]
     register()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         parser = OverridesParser.create()

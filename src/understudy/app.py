@@ -48,7 +48,7 @@ def main() -> None:
         print(f"understudy {version('understudy')} (hydra-core {hydra.__version__})")  # noqa: T201
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to the handler below
-    sys.argv = [_OPEN_KEY.sub(r"++\g<0>", each) for each in sys.argv]
+    sys.argv = [open_key(each) for each in sys.argv]
     signal.signal(signal.SIGTERM, _interrupt)
     register()
     entry = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(_job)
@@ -68,6 +68,15 @@ def main() -> None:
         code = code or failed
     if code:
         sys.exit(code)
+
+
+def open_key(override: str) -> str:
+    """The override as Hydra wants it: with plus signs where its key is a name of the user's own.
+
+    >>> open_key("data.fields.output=answer"), open_key("seed=1")
+    ('++data.fields.output=answer', 'seed=1')
+    """
+    return _OPEN_KEY.sub(r"++\g<0>", override)
 
 
 def conf_dir() -> Path:
