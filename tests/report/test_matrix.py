@@ -1,16 +1,95 @@
 """The loss matrix: whose answers are likeliest to whom, read down its columns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from understudy.pages.page import Chart, Table
+from understudy.records import write_jsonl
 from understudy.report.compare import Comparison, compare
-from understudy.report.matrix import loss_matrix, matrix_sections, matrix_title
+from understudy.report.matrix import LossMatrix, loss_matrix, matrix_sections, matrix_title
 from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
+
+
+def write_losses(folder: Path, losses: Mapping[str, float], held_out: Mapping[str, str]) -> None:
+    """Gives a run folder a loss for each instruction on teacher a's answers, and the answers."""
+    rows = [{"id": each, "author": author, "scores": {"eval/loss/a": loss}}
+            for author in ("student", "base") for each, loss in losses.items()]  # fmt: skip
+    write_jsonl(folder / "losses.jsonl", rows)
+    if held_out:
+        told = [{"id": each, "references": {"a": text}} for each, text in held_out.items()]
+        write_jsonl(folder / "held_out.jsonl", told)
+
+
+def means(matrix: LossMatrix) -> dict[str, tuple[float | None, int]]:
+    """Mean and n of each row in the only column."""
+    (metric,) = matrix.metrics
+    return {row.name: (row.mean(metric), row.metrics[metric].n) for row, _ in matrix.rows}
+
+
+@pytest.fixture
+def uneven(tmp_path: Path, add_run: AddRun) -> Callable[..., Comparison]:
+    """Arm a on four held-out instructions, arm b on three, two of them common."""
+
+    def uneven(
+        answers: Mapping[str, Mapping[str, str]] | None = None, prints: str | None = "ab"
+    ) -> Comparison:
+        losses = {
+            "a": {"h1": 1.0, "h2": 3.0, "h3": 90.0, "h4": 90.0},
+            "b": {"h1": 2.0, "h2": 2.0, "h5": 0.0},
+        }
+        for place, (name, found) in enumerate(losses.items()):
+            comparable = {"held_out": prints[place]} if prints else {}
+            add_run(tmp_path / name, arm=f"data={name}", teacher=name, num_questions=14,
+                    comparable=comparable)  # fmt: skip
+            write_losses(tmp_path / name, found, (answers or {}).get(name, {}))
+        return compare(load_runs(tmp_path), num_resamples=50)
+
+    return uneven
+
+
+@pytest.mark.parametrize("prints", [None, "xx"])
+def test_a_column_is_over_the_instructions_that_all_arms_have(
+    uneven: Callable[..., Comparison], prints: str | None
+) -> None:
+    found = uneven(prints=prints)
+    matrix = loss_matrix(found)
+    assert matrix is not None
+    assert means(matrix) == {"a": (2.0, 2), "b": (2.0, 2), "base": (2.0, 2)}
+    (note,) = matrix.notes
+    assert note.startswith("The column of a is over the 2 instructions")
+    (section,) = matrix_sections(found)
+    assert note in str(section.blocks[-1])
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert {row[-1].text for row in table.rows} == {"2"}
+
+
+def test_other_answers_to_an_instruction_are_not_in_the_column(
+    uneven: Callable[..., Comparison],
+) -> None:
+    answers = {"a": {"h1": "yes", "h2": "yes", "h3": "x"}, "b": {"h1": "no", "h2": "yes"}}
+    found = uneven(answers)
+    matrix = loss_matrix(found)
+    assert matrix is not None
+    assert means(matrix) == {"a": (3.0, 1), "b": (2.0, 1), "base": (2.5, 1)}
+    assert found.contrast("a", "b", "eval/loss/a") is None
+    assert found.contrast("b", "a", "eval/loss/a") is None
+
+
+def test_a_column_of_answers_that_are_not_known_to_be_the_same_is_left_out(
+    uneven: Callable[..., Comparison],
+) -> None:
+    found = uneven()
+    matrix = loss_matrix(found)
+    assert matrix is not None
+    assert matrix.rows == ()
+    (note,) = matrix.notes
+    assert note.startswith("No column for a: ")
+    (section,) = matrix_sections(found)
+    assert note in str(section.blocks)
 
 
 @pytest.fixture

@@ -183,6 +183,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "p": contrast.p,
         "p_holm": contrast.p_holm,
         **_over_seeds(contrast.by_seed, contrast.spread),
+        "same_answers": contrast.same_answers,
         "reason": contrast.reason or None,
     }
 

@@ -29,9 +29,21 @@ from understudy.report.arms import (
 )
 from understudy.report.grid import Grid, find_grid
 from understudy.report.guard import Verdict, check_ask, judge
-from understudy.report.labels import headline_metric
+from understudy.report.held_out import HeldOutAnswers
+from understudy.report.labels import LOSS_ON, headline_metric, parse_metric
+from understudy.report.notes import (
+    budget_notes,
+    budgets_differ,
+    constant_notes,
+    not_asked_notes,
+    num_same_answers,
+    stage_notes,
+    superseded_notes,
+)
 from understudy.report.read.runs import FailedJob, RunRecord, RunSet
 from understudy.report.scaling import RowsWorth, rows_worth
+
+_NOT_OF_ANSWERS = (LOSS_ON, "eval/loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,7 @@ class Contrast:
     """``arm - against`` in one metric over the ``n`` questions that both have.
 
     ``p`` is of the paired sign-flip test, ``p_holm`` corrected over the pairs of this metric.
+    ``same_answers`` is the number of questions where both answered all of them alike, else 0.
     """
 
     arm: str
@@ -88,6 +101,7 @@ class Contrast:
     reason: str
     by_seed: Mapping[int, float]
     spread: SeedSpread
+    same_answers: int = 0
 
     @property
     def is_clear(self) -> bool:
@@ -119,6 +133,8 @@ class Comparison:
     ``not_asked`` are pairs of a grid that differ in several of its axes, which stand in place of
     the reasons: nobody asked about them, and nothing is wrong with them. ``grid`` is there when
     the arms vary in two things, ``rows_worth`` when one of them is the number of rows.
+    ``held_equal`` names the arms that had the same budget as every arm they are compared with,
+    ``notes`` are what to know beside the numbers, a sentence each.
     """
 
     arms: tuple[Row, ...]
@@ -132,26 +148,9 @@ class Comparison:
     not_asked: tuple[Refusal, ...] = ()
     grid: Grid | None = None
     rows_worth: tuple[RowsWorth, ...] = ()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the comparison leaves out on purpose, a sentence each."""
-        notes = []
-        stages = sorted({run.stage for row in self.arms for run in row.entry.runs})
-        if len(stages) > 1:
-            notes.append(
-                f"Runs of the stages {' and '.join(stages)} are compared within their stage only: "
-                "a run and its own evaluation again are no ablation."
-            )
-        if self.not_asked:
-            count = len(self.not_asked)
-            axes = sorted({axis for pair in self.not_asked for axis in pair.reasons})
-            pairs = "1 pair of arms differs" if count == 1 else f"{count:,} pairs of arms differ"
-            notes.append(
-                f"{pairs} in two things or more at once (of {', '.join(axes)}) and "
-                f"{'is' if count == 1 else 'are'} not compared."
-            )
-        return tuple(notes)
+    held_equal: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    num_resamples: int = NUM_RESAMPLES
 
     def contrast(self, arm: str, against: str, metric: str) -> Contrast | None:
         """The difference of two arms in the order in which they were compared, if they were."""
@@ -177,7 +176,7 @@ def compare(
     arms, superseded = group_arms(runs.runs)
     baselines = group_baselines(arms)
     table = ScoreTable([*arms, *baselines])
-    rows = _summarised([*arms, *baselines], table, num_resamples)
+    rows = summarised([*arms, *baselines], table, num_resamples)
     of_items = sorted({metric for entry in (*arms, *baselines) for metric in entry.metrics})
     headline = headline_metric(of_items)
     ranked = sorted(rows[: len(arms)], key=lambda row: _rank(row, headline))
@@ -191,6 +190,13 @@ def compare(
         table,
         num_resamples=num_resamples,
     )
+    notes = (
+        *stage_notes(entries),
+        *not_asked_notes([pair.reasons for pair in not_asked]),
+        *budget_notes(fair),
+        *superseded_notes(superseded),
+        *constant_notes(entries),
+    )
     return Comparison(
         arms=tuple(ranked),
         baselines=tuple(rows[len(arms) :]),
@@ -202,6 +208,9 @@ def compare(
         failed_jobs=name_failed(runs.failed_jobs, arms),
         superseded=tuple(superseded),
         headline=headline,
+        held_equal=_held_equal(fair),
+        notes=notes,
+        num_resamples=num_resamples,
         metrics=tuple(sorted({metric for row in rows for metric in row.metrics})),
     )
 
@@ -238,6 +247,12 @@ def _fair_pairs(
     return fair, refused, not_asked
 
 
+def _held_equal(fair: Sequence[tuple[Entry, Entry]]) -> frozenset[str]:
+    compared = {entry.name for pair in fair for entry in pair}
+    unequal = {entry.name for pair in fair if budgets_differ(*pair) for entry in pair}
+    return frozenset(compared - unequal)
+
+
 def _axes_asked_alone(verdicts: Sequence[Verdict]) -> set[str]:
     """The axes in which some pair that is compared differs and in nothing else."""
     return {
@@ -248,8 +263,8 @@ def _axes_asked_alone(verdicts: Sequence[Verdict]) -> set[str]:
     }
 
 
-def _summarised(entries: Sequence[Entry], table: ScoreTable, num_resamples: int) -> list[Row]:
-    """All metrics of all entries, from one matrix, so that equal items share their draws."""
+def summarised(entries: Sequence[Entry], table: ScoreTable, num_resamples: int) -> list[Row]:
+    """All metrics of entries, from the table that has them: equal items share their draws."""
     columns = [(entry, metric) for entry in entries for metric in sorted(entry.metrics)]
     intervals = mean_intervals(table.columns(columns), num_resamples=num_resamples)
     found: list[dict[str, Summary]] = [_run_metrics(entry) for entry in entries]
@@ -303,11 +318,13 @@ def _contrasts(
     num_resamples: int,
 ) -> list[Contrast]:
     """Every pair in every ``eval/`` metric that both have, Holm-corrected within each metric."""
+    held_out = HeldOutAnswers()
     columns = [
         (arm, against, metric)
         for metric in metrics
         for arm, against in pairs
         if metric.startswith("eval/") and metric in arm.metrics and metric in against.metrics
+        if _is_on_the_same(metric, (*arm.runs, *against.runs), held_out)
     ]
     if not columns:
         return []
@@ -317,6 +334,7 @@ def _contrasts(
         num_resamples=num_resamples,
     )
     corrected = _holm_by_metric([metric for *_, metric in columns], [one.p_value for one in found])
+    same = {(one.name, other.name): num_same_answers(one, other) for one, other in pairs}
     contrasts = []
     for (arm, against, metric), one, p_holm in zip(columns, found, corrected, strict=True):
         by_seed = table.seed_differences(arm, against, metric)
@@ -334,9 +352,16 @@ def _contrasts(
                 one.reason,
                 by_seed,
                 seed_spread([*by_seed.values()]),
+                0 if parse_metric(metric).base in _NOT_OF_ANSWERS else same[arm.name, against.name],
             )
         )
     return contrasts
+
+
+def _is_on_the_same(metric: str, runs: Sequence[RunRecord], held_out: HeldOutAnswers) -> bool:
+    """False for losses on answers of which some, or it is unknown which, are not the same."""
+    name = parse_metric(metric)
+    return name.base != LOSS_ON or held_out.unequal(runs, name.part) == set()
 
 
 def _holm_by_metric(metrics: Sequence[str], p_values: Sequence[float | None]) -> list[float | None]:

@@ -9,14 +9,14 @@ four arms have: it says how much of a gap goes away when answers are matched in 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
 import numpy as np
 
-from understudy.metrics.intervals import Difference, paired_differences
+from understudy.metrics.intervals import Difference, Scores, paired_differences
 from understudy.report.arms import Entry, ScoreTable
 from understudy.report.axes import TEACHER, TEACHER_KEYS, axis_of
 from understudy.report.labels import part_label
@@ -32,6 +32,15 @@ _X_TITLES = {
 }
 _NOTHING = {"data.num_examples": "all rows", "data.max_length_ratio": "no limit",
             "data.train_lang": "every language"}  # fmt: skip
+
+
+_WHERE = {
+    "data.num_examples": "at {} rows",
+    "data.num_supervised_tokens": "at {} supervised tokens",
+    "trainer.max_steps": "at {} steps",
+    "data.max_length_ratio": "at a limit of {}",
+    "data.train_lang": "trained in {}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class GapChange:
-    """The gap at ``level`` minus the gap at ``reference``, over the questions of all four arms."""
+    """The gap at ``level`` minus the gap at ``reference``, over the questions of all four arms.
+
+    Null with its reason where an arm may not be compared with its own series at ``reference``.
+    """
 
     first: str
     second: str
@@ -84,6 +96,22 @@ class Grid:
     def is_numeric(self) -> bool:
         """True when levels have places on a logarithmic axis."""
         return all(level.x for level in self.levels)
+
+    def ranked_pairs(self) -> list[tuple[str, str]]:
+        """The pairs of series, the one with the largest gap at any level first."""
+        largest: dict[tuple[str, str], float] = {}
+        for gap in self.gaps:
+            pair = gap.first, gap.second
+            largest[pair] = max(largest.get(pair, 0.0), abs(gap.difference.mean or 0.0))
+        return sorted(largest, key=lambda pair: -largest[pair])
+
+    def where(self, level: str) -> str:
+        """A level as a phrase of a sentence: "with no limit", "at 250 rows"."""
+        if level in _NOTHING.values():
+            return f"with {level}"
+        (key, *others) = self.keys
+        phrase = _WHERE.get(key, "at {}") if not others else "at {}"
+        return phrase.format(level)
 
 
 def find_grid(
@@ -123,7 +151,8 @@ def find_grid(
     ordered = tuple(sorted(levels.values(), key=partial(_place, is_strict=_STRICTER in keys)))
     series = tuple(dict.fromkeys(names))
     columns = _columns(cells, series, ordered, fair)
-    gaps, changes = _gaps(columns, metric, table, num_resamples) if columns else ([], [])
+    gaps = _gaps(columns, metric, table, num_resamples)
+    changes = _changes(columns, metric, fair, table, num_resamples=num_resamples)
     return Grid(
         metric=metric,
         axis=_axis_title(keys),
@@ -253,7 +282,7 @@ def _columns(
     fair: Sequence[tuple[Entry, Entry]],
 ) -> list[_Column]:
     """Every two series at each level where both have an arm and may be compared."""
-    allowed = {frozenset((one.name, other.name)) for one, other in fair}
+    allowed = _allowed(fair)
     return [
         (first, second, level.name, one, other)
         for first, second in combinations(series, 2)
@@ -263,37 +292,78 @@ def _columns(
     ]
 
 
+def _allowed(fair: Sequence[tuple[Entry, Entry]]) -> set[frozenset[str]]:
+    return {frozenset((one.name, other.name)) for one, other in fair}
+
+
 def _gaps(
     columns: Sequence[_Column], metric: str, table: ScoreTable, num_resamples: int
-) -> tuple[list[Gap], list[GapChange]]:
-    """The differences of every two series at each level, and how they change from the first."""
-    firsts = table.columns((one, metric) for *_, one, _ in columns)
-    seconds = table.columns((other, metric) for *_, other in columns)
+) -> list[Gap]:
+    """The differences of every two series at each level."""
+    if not columns:
+        return []
+    firsts, seconds = _scores(columns, metric, table)
     found = paired_differences(firsts, seconds, num_resamples=num_resamples)
-    gaps = [
+    return [
         Gap(first, second, level, difference, table.seed_differences(one, other, metric))
         for (first, second, level, one, other), difference in zip(columns, found, strict=True)
     ]
-    pairs = _changing(gaps)
+
+
+def _scores(columns: Sequence[_Column], metric: str, table: ScoreTable) -> tuple[Scores, Scores]:
+    firsts = table.columns((one, metric) for *_, one, _ in columns)
+    return firsts, table.columns((other, metric) for *_, other in columns)
+
+
+def _changes(
+    columns: Sequence[_Column],
+    metric: str,
+    fair: Sequence[tuple[Entry, Entry]],
+    table: ScoreTable,
+    *,
+    num_resamples: int,
+) -> list[GapChange]:
+    """How the gaps change from the first level, where each series may be compared with itself."""
+    pairs = _changing(columns)
     if not pairs:
-        return gaps, []
+        return []
+    firsts, seconds = _scores(columns, metric, table)
     by_item = firsts - seconds
     later, earlier = ([pair[side] for pair in pairs] for side in (0, 1))
     changed = paired_differences(
         by_item[:, later], by_item[:, earlier], num_resamples=num_resamples
     )
-    return gaps, [
-        GapChange(gaps[one].first, gaps[one].second, gaps[one].level, gaps[other].level, difference)
-        for (one, other), difference in zip(pairs, changed, strict=True)
+    allowed = _allowed(fair)
+    return [
+        GapChange(
+            *columns[place][:3],
+            columns[reference][2],
+            _refused(columns[place], columns[reference], allowed) or difference,
+        )
+        for (place, reference), difference in zip(pairs, changed, strict=True)
     ]
 
 
-def _changing(gaps: Sequence[Gap]) -> list[tuple[int, int]]:
-    """Each gap's place with that of its pair's first level."""
+def _refused(
+    column: _Column, reference: _Column, allowed: Set[frozenset[str]]
+) -> Difference | None:
+    """No number, where an arm may not be compared with that of its own series at the first level.
+
+    Something besides the level differs then, and the change would be taken for the level's.
+    """
+    for one, other in zip(column[3:], reference[3:], strict=True):
+        if {one.name, other.name} not in allowed:
+            reason = f"{one.name} and {other.name} are not compared"
+            return Difference(None, None, None, 0, None, reason)
+    return None
+
+
+def _changing(columns: Sequence[_Column]) -> list[tuple[int, int]]:
+    """Each column's place with that of its pair's first level."""
     first_of: dict[tuple[str, str], int] = {}
     pairs = []
-    for place, gap in enumerate(gaps):
-        reference = first_of.setdefault((gap.first, gap.second), place)
+    for place, (first, second, *_) in enumerate(columns):
+        reference = first_of.setdefault((first, second), place)
         if reference != place:
             pairs.append((place, reference))
     return pairs

@@ -111,12 +111,12 @@ def judge(
     reasons = [*_mixed(first), *_mixed(second)]
     for field in (*FIELDS, "budget"):
         if field not in asked:
-            reasons += _differing(field, first, second)
+            reasons += differing(field, first, second)
     if EXAMPLES in asked:
-        reasons = [text for text in reasons if text not in _differing(EXAMPLES, first, second)]
+        reasons = [text for text in reasons if text not in differing(EXAMPLES, first, second)]
 
     def differs(field: str) -> bool:
-        return bool(_differing(field, first, second))
+        return bool(differing(field, first, second))
 
     axes = axes_between(first[0].arm, second[0].arm, differs)
     axes |= axes_between(own, other, differs)
@@ -125,7 +125,7 @@ def judge(
         reason
         for axis in sorted(axes - GRID_AXES)
         for field in sorted(_differing_in(axis, differs))
-        for reason in _differing(field, first, second)
+        for reason in differing(field, first, second)
     ]
     told.append(
         f"{' and '.join(sorted(axes - allowed))} differ at once, so neither can be told; "
@@ -174,7 +174,8 @@ def _mixed(runs: Sequence[RunRecord]) -> list[str]:
     return reasons
 
 
-def _differing(field: str, first: Sequence[RunRecord], second: Sequence[RunRecord]) -> list[str]:
+def differing(field: str, first: Sequence[RunRecord], second: Sequence[RunRecord]) -> list[str]:
+    """Why a field or the budget of two arms is not the same; empty when it is."""
     if field == "budget":
         return _differing_budget(first, second)
     if field == EXAMPLES:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from understudy.pages.page import Cell, Table
 from understudy.report.compare import Comparison, Row
 from understudy.report.guard import BUDGETS, FIELDS, OF_LATER_RUNS, by_seed
+from understudy.report.read.runs import RunRecord
 
 METHOD = (
     "A score belongs to a question. An arm's score on a question is the mean over its seeds; the "
@@ -27,9 +28,21 @@ METHOD = (
 )
 
 
+SELECTION = ("beyond_num_examples", "beyond_token_budget", "other_language", "length_mismatch")
+"""Reasons to leave a row out that say nothing against it: it was not asked for."""
+
+
+def num_dropped(run: RunRecord) -> int:
+    """In how many rows of a run something was wrong."""
+    return sum(count for reason, count in run.dropped.items() if reason not in SELECTION)
+
+
 def dropped_text(row: Row) -> str:
-    """Rows left out in each run of an arm: one number where all runs agree, else the range."""
-    totals = {sum(run.dropped.values()) for run in row.entry.runs}
+    """Rows in which something was wrong: one number where all runs of an arm agree, else the range.
+
+    Rows left out by choice are in :func:`dropped_table` alone.
+    """
+    totals = {num_dropped(run) for run in row.entry.runs}
     if len(totals) <= 1:
         return f"{totals.pop() if totals else 0:,}"
     return f"{min(totals):,} to {max(totals):,}"
@@ -43,16 +56,21 @@ def amount(row: Row, key: str) -> float | None:
 
 
 def budget_kind(row: Row) -> str | None:
-    """Which of the three amounts was held equal; both where an arm's runs differ."""
+    """Which of the three amounts an arm's budget was set in; several where its runs differ."""
     kinds = sorted({str(run.budget["kind"]) for run in row.entry.runs if run.budget.get("kind")})
     return ", ".join(kinds) or None
+
+
+def held_equal(comparison: Comparison, row: Row) -> str | None:
+    """Which amount an arm had the same of as every arm that it is compared with, if one."""
+    return budget_kind(row) if row.name in comparison.held_equal else None
 
 
 def budget_table(comparison: Comparison) -> Table:
     """All three budgets of every arm, whichever was held equal."""
     rows = []
     for series, row in enumerate(comparison.arms):
-        kind = budget_kind(row)
+        kind = held_equal(comparison, row)
         cells = []
         for key in BUDGETS:
             mean = amount(row, key)
@@ -87,21 +105,27 @@ def comparable_table(comparison: Comparison) -> Table:
 
 
 def dropped_table(comparison: Comparison) -> Table:
-    """Rows left out by reason, in each run."""
-    reasons = sorted(
-        {reason for row in comparison.arms for run in row.entry.runs for reason in run.dropped}
-    )
+    """Rows left out by reason, in each run: what was wrong with them, then what was not asked."""
+    found = {reason for row in comparison.arms for run in row.entry.runs for reason in run.dropped}
+    wrong = sorted(found - set(SELECTION))
+    reasons = [*wrong, *sorted(found & set(SELECTION))]
     rows = [
         [
             Cell(row.name, series=series),
             *(Cell(_counts([run.dropped.get(reason, 0) for run in row.entry.runs]))
-              for reason in reasons),
+              for reason in wrong),
             Cell(dropped_text(row)),
+            *(Cell(_counts([run.dropped.get(reason, 0) for run in row.entry.runs]))
+              for reason in reasons[len(wrong):]),
         ]
         for series, row in enumerate(comparison.arms)
     ]  # fmt: skip
-    header = ["Arm", *(reason.replace("_", " ") for reason in reasons), "All"]
-    return Table("Rows dropped in a run, by reason.", header, rows)
+    names = [reason.replace("_", " ") for reason in reasons]
+    header = ["Arm", *names[: len(wrong)], "All dropped", *names[len(wrong) :]]
+    caption = "Rows dropped in a run, by reason"
+    if len(wrong) < len(reasons):
+        caption += "; behind them those that were in order and left out by choice"
+    return Table(f"{caption}.", header, rows)
 
 
 def _counts(counts: Sequence[int]) -> str:

@@ -6,16 +6,18 @@ it is on other answers in each arm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from understudy.pages.heatmap import HeatCell, matrix_figure
 from understudy.pages.page import Block, Cell, Chart, Section, Table
 from understudy.pages.page import Text as Words
-from understudy.report.arms import BASE
+from understudy.report.arms import BASE, ScoreTable
 from understudy.report.cells import series_of, summary_cell
-from understudy.report.compare import Comparison, Row
+from understudy.report.compare import Comparison, Row, Summary, summarised
+from understudy.report.held_out import HeldOutAnswers
 from understudy.report.labels import LOSS_ON, number, parse_metric, spread
+from understudy.report.read.runs import ItemScores
 
 _NOTE = (
     "Read down a column: the same answers, other students. A student's loss on its own teacher's "
@@ -23,17 +25,24 @@ _NOTE = (
     "Columns hold other answers and are not compared with each other. The validation loss of "
     "training (val/loss) is on other answers in each arm, so it never ranks arms."
 )
+_SHORT = "Student \N{MULTIPLICATION SIGN} teacher"
 _MAX_TOLD = 3
 _MAX_ROWS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class LossMatrix:
-    """Rows are arms, best first, then the untuned bases; ``metrics`` are the columns' metrics."""
+    """Rows are arms, best first, then the untuned bases; ``metrics`` are the columns' metrics.
+
+    Each column is over the instructions that all of its rows have a loss on, so a row's metrics
+    are those of the matrix alone. ``notes`` say where that is fewer than a row has, and which
+    columns are left out.
+    """
 
     teachers: tuple[str, ...]
     metrics: tuple[str, ...]
     rows: tuple[tuple[Row, int], ...]
+    notes: tuple[str, ...] = ()
 
 
 def loss_matrix(comparison: Comparison) -> LossMatrix | None:
@@ -50,14 +59,90 @@ def loss_matrix(comparison: Comparison) -> LossMatrix | None:
     teachers = (*(one for one in own if one in found), *(one for one in found if one not in own))
     if not teachers:
         return None
-    metrics = tuple(found[teacher] for teacher in teachers)
-    rows = tuple(
-        (row, series)
-        for row, series in series_of(comparison)
-        if (series >= 0 or row.entry.arm == BASE)
-        and any(metric in row.metrics for metric in metrics)
+    rows = [each for each in series_of(comparison) if each[1] >= 0 or each[0].entry.arm == BASE]
+    shared = {
+        teacher: _shared(rows, teacher, found[teacher], held_out)
+        for held_out in [HeldOutAnswers()]
+        for teacher in teachers
+    }
+    notes = [
+        note
+        for teacher in teachers
+        if (note := _note(rows, found[teacher], teacher, shared[teacher]))
+    ]
+    kept = {found[teacher]: shared[teacher] for teacher in teachers if shared[teacher]}
+    if not kept:
+        return LossMatrix((), (), (), tuple(notes))
+    restricted = zip(_over(rows, kept, comparison.num_resamples), rows, strict=True)
+    return LossMatrix(
+        tuple(teacher for teacher in teachers if shared[teacher]),
+        tuple(kept),
+        tuple((row, series) for row, (_, series) in restricted if row.metrics),
+        tuple(notes),
     )
-    return LossMatrix(teachers, metrics, rows)
+
+
+def _shared(
+    rows: Sequence[tuple[Row, int]], teacher: str, metric: str, held_out: HeldOutAnswers
+) -> set[str]:
+    """The instructions on which all rows have a loss on the same answer of the teacher."""
+    scored = [row for row, _ in rows if metric in row.entry.metrics]
+    runs = [run for row in scored if not row.entry.is_baseline for run in row.entry.runs]
+    unequal = held_out.unequal(runs, teacher)
+    ids = [row.entry.mean_scores(metric).keys() for row in scored]
+    defined = [each for each in ids if each]
+    if unequal is None or not defined:
+        return set()
+    return set.intersection(*map(set, defined)) - unequal
+
+
+def _note(rows: Sequence[tuple[Row, int]], metric: str, teacher: str, shared: Set[str]) -> str:
+    """What a column leaves out, "" where nothing."""
+    counts = [len(row.entry.mean_scores(metric)) for row, _ in rows]
+    if not any(counts):
+        return ""
+    if not shared:
+        return (
+            f"No column for {teacher}: the arms share no held-out instruction whose answer is "
+            "known to be the same in all of them."
+        )
+    if max(counts) == len(shared):
+        return ""
+    return (
+        f"The column of {teacher} is over the {len(shared):,} instructions that all rows have its "
+        f"answer held out on; a row has up to {max(counts):,}."
+    )
+
+
+def _over(
+    rows: Sequence[tuple[Row, int]], shared: Mapping[str, Set[str]], num_resamples: int
+) -> list[Row]:
+    """The rows with the shared metrics alone, each over its shared instructions."""
+    entries = [replace(row.entry, tables=_cut(row.entry.tables, shared)) for row, _ in rows]
+    found = summarised(entries, ScoreTable(entries), num_resamples)
+    return [
+        Row(row.entry, {
+            metric: _as_before(row.metrics[metric], cut.metrics.get(metric))
+            for metric in shared if metric in row.metrics
+        })
+        for (row, _), cut in zip(rows, found, strict=True)
+    ]  # fmt: skip
+
+
+def _as_before(whole: Summary, cut: Summary | None) -> Summary:
+    """The cut summary; the whole one, with its reason, where it is undefined or is as large."""
+    return whole if cut is None or cut.n == whole.n or whole.mean is None else cut
+
+
+def _cut(tables: Sequence[ItemScores], shared: Mapping[str, Set[str]]) -> tuple[ItemScores, ...]:
+    return tuple(
+        {
+            metric: {each: scores[each] for each in scores if each in ids}
+            for metric, ids in shared.items()
+            if (scores := table.get(metric))
+        }
+        for table in tables
+    )
 
 
 def teacher_of(row: Row) -> str:
@@ -71,6 +156,9 @@ def matrix_sections(comparison: Comparison) -> list[Section]:
     if matrix is None:
         return []
     shown = matrix.rows[:_MAX_ROWS]
+    if not matrix.rows:
+        told = " ".join(matrix.notes)
+        return [Section("matrix", _SHORT, "No loss can be compared", [Words(told)])] if told else []
     title = matrix_title(comparison, matrix)
     caption = (
         "Loss in nats a token on each teacher's held-out answers. In each column the colour goes "
@@ -85,9 +173,9 @@ def matrix_sections(comparison: Comparison) -> list[Section]:
     blocks: list[Block] = [
         Chart(figure, caption, title),
         _table(matrix),
-        Words(_NOTE, is_muted=True),
+        Words(" ".join((_NOTE, *matrix.notes)), is_muted=True),
     ]
-    return [Section("matrix", "Student \N{MULTIPLICATION SIGN} teacher", title, blocks)]
+    return [Section("matrix", _SHORT, title, blocks)]
 
 
 def _table(matrix: LossMatrix) -> Table:
@@ -148,7 +236,7 @@ def matrix_title(comparison: Comparison, matrix: LossMatrix) -> str:
     best = {
         teacher: ranked
         for teacher, metric in zip(matrix.teachers, matrix.metrics, strict=True)
-        if (ranked := _ranked(comparison, metric))
+        if (ranked := _ranked(matrix, metric))
     }
     if not best:
         return "No student has a loss on a teacher's answers"
@@ -159,6 +247,8 @@ def matrix_title(comparison: Comparison, matrix: LossMatrix) -> str:
     ]
     if len(comparison.arms) == 1:
         return f"The loss on each teacher's answers: {', '.join(told)}"
+    if len(told) == 1:
+        return told[0].replace("'s to ", "'s answers are likeliest to ", 1)
     own = sum(teacher_of(ranked[0]) == teacher for teacher, ranked in best.items())
     more = f", and {len(told) - _MAX_TOLD} more below" if len(told) > _MAX_TOLD else ""
     text = "; ".join(told[:_MAX_TOLD]) + more
@@ -167,8 +257,9 @@ def matrix_title(comparison: Comparison, matrix: LossMatrix) -> str:
     return f"Whose answers are likeliest to whom: {text}"
 
 
-def _ranked(comparison: Comparison, metric: str) -> list[Row]:
-    scored = [row for row in comparison.arms if row.mean(metric) is not None]
+def _ranked(matrix: LossMatrix, metric: str) -> list[Row]:
+    arms = (row for row, series in matrix.rows if series >= 0)
+    scored = [row for row in arms if row.mean(metric) is not None]
     return sorted(scored, key=lambda row: row.mean(metric) or 0.0)
 
 

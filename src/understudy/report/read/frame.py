@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from understudy.records import InputError
-from understudy.report.arms import Entry, group_arms, name_failed
+from understudy.report.arms import Entry, group_arms, is_later, name_failed
 from understudy.report.names import split_overrides
 from understudy.report.read.runs import ItemScores, RunRecord
 from understudy.report.read.source import Source, read_source
@@ -40,7 +40,6 @@ _COPIED = (
     "id", "stage", "name", "teacher", "base_model", "num_parameters", "error", "sweep_id",
     "started",
 )  # fmt: skip
-_ALIKE = ("questions", "decoding", "template")
 STUDENT = "student"
 
 _Facts = dict[str, Any]
@@ -116,14 +115,8 @@ def _finished(read: Source) -> Iterator[_Facts]:
         for run in arm.runs:
             yield _run_facts(run, arm.name)
     for run in superseded:
-        name = next((arm.name for arm in arms if _is_alike(arm.runs[0], run)), run.arm)
+        name = next(arm.name for arm in arms if any(is_later(one, run) for one in arm.runs))
         yield _run_facts(run, name) | {"status": "superseded"}
-
-
-def _is_alike(one: RunRecord, other: RunRecord) -> bool:
-    """True for runs of one arm as :func:`understudy.report.arms.group_arms` groups them."""
-    same = all(one.comparable.get(field) == other.comparable.get(field) for field in _ALIKE)
-    return same and (one.arm, one.stage) == (other.arm, other.stage)
 
 
 def _run_facts(run: RunRecord, name: str) -> _Facts:

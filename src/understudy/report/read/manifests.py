@@ -25,7 +25,7 @@ _REQUIRED: Mapping[str, type] = {
 }  # fmt: skip
 _OPTIONAL: Mapping[str, type] = {
     "budget": dict, "comparable": dict, "reasons": dict, "timings": dict, "parents": list,
-    "git": dict, "num_parameters": int,
+    "git": dict, "num_parameters": int, "inputs": list,
 }  # fmt: skip
 _VALUES: Mapping[str, tuple[type, ...]] = {
     "dropped": (int,), "comparable": (str, NoneType), "reasons": (str,),

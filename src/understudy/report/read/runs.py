@@ -32,10 +32,14 @@ HISTORY = "metrics.csv"
 ItemScores = Mapping[str, Mapping[str, float | None]]
 """Metric name to question id to score; null where the metric is undefined on that question."""
 
+Answers = Mapping[tuple[str, str], tuple[str, ...]]
+"""Question id and decoding to the answers."""
+
 STUDENT = "student"
 """The author of a run's own rows in ``losses.jsonl``."""
 
 _ANSWERING_STAGES = ("sft", "evaluate", "score")
+_DEFAULT_CHECKPOINT = "last"
 _OF_THE_PARENT = ("model", "model.path", "stage")
 
 
@@ -44,7 +48,8 @@ class RunRecord:
     """A finished run. ``items`` are its own answers' scores, ``baselines`` those of other authors.
 
     ``folder`` is where it was read, ``path`` the same relative to the reported folder. ``history``
-    has one row a logged step. ``problems`` names what could not be read in part.
+    has one row a logged step. ``problems`` names what could not be read in part. ``answers`` are
+    its own, by question and decoding; runs on W&B have none.
     """
 
     folder: Path
@@ -55,6 +60,7 @@ class RunRecord:
     baselines: Mapping[str, ItemScores]
     history: pd.DataFrame
     problems: tuple[str, ...] = ()
+    answers: Answers = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -81,6 +87,21 @@ class RunRecord:
             for text in self.manifest["overrides"]
             if text.lstrip("+").partition("=")[0] not in _OF_THE_PARENT
         )
+
+    @property
+    def checkpoint(self) -> str:
+        """Which checkpoint of its parent a run was asked about, "" for a run that has none."""
+        if not self.manifest.get("parents"):
+            return ""
+        paths = [text for text in self.manifest["overrides"] if text.startswith("model.path=")]
+        _, is_named, name = (paths[-1] if paths else "").rpartition("/checkpoints/")
+        return name.rstrip("/") if is_named else _DEFAULT_CHECKPOINT
+
+    @property
+    def inputs(self) -> Sequence[Mapping[str, Any]]:
+        """The files that the run read."""
+        known = (one for one in self.manifest.get("inputs") or () if isinstance(one, Mapping))
+        return [one for one in known if one.keys() >= {"path", "sha256"}]
 
     @property
     def seed(self) -> int:
@@ -258,7 +279,7 @@ def _load(folder: Path, root: Path) -> RunRecord | FailedJob | None:
 
 def _finished(folder: Path, path: str, manifest: dict[str, Any]) -> RunRecord | FailedJob | None:
     try:
-        items = _own_scores(folder / PREDICTIONS)
+        items, answers = _own_scores(folder / PREDICTIONS)
         baselines = _scores_by_author(folder / BASELINES)
         losses = _scores_by_author(folder / LOSSES)
     except (InputError, UnicodeDecodeError) as error:
@@ -270,7 +291,7 @@ def _finished(folder: Path, path: str, manifest: dict[str, Any]) -> RunRecord | 
         baselines[author] = {**baselines.get(author, {}), **scores}
     history, problems = _read_history(folder / HISTORY)
     return RunRecord(
-        folder, path, manifest, manifest["metrics"], items, baselines, history, problems
+        folder, path, manifest, manifest["metrics"], items, baselines, history, problems, answers
     )
 
 
@@ -294,9 +315,23 @@ def _broken(path: str, manifest: Mapping[str, Any], error: InputError) -> Failed
     return FailedJob(path, known, seed if isinstance(seed, int) else None, "unreadable", str(error))
 
 
-def _own_scores(path: Path) -> ItemScores:
-    """The scores of every row: one run's predictions have one author."""
-    return _mean_scores(read_jsonl(path), path) if path.is_file() else {}
+def _own_scores(path: Path) -> tuple[ItemScores, Answers]:
+    """The scores and the answer of every row: one run's predictions have one author."""
+    answers: dict[tuple[str, str], tuple[str, ...]] = {}
+    if not path.is_file():
+        return {}, answers
+    return _mean_scores(_noted(read_jsonl(path), answers), path), answers
+
+
+def _noted(
+    rows: Iterator[dict[str, Any]], answers: dict[tuple[str, str], tuple[str, ...]]
+) -> Iterator[dict[str, Any]]:
+    """The rows as they are, their answers noted; what is no valid row, the reader refuses."""
+    for row in rows:
+        if isinstance(row, dict) and "output" in row:
+            key = str(row.get("id")), str(row.get("decoding"))
+            answers[key] = (*answers.get(key, ()), str(row["output"]))
+        yield row
 
 
 def _scores_by_author(path: Path) -> dict[str, ItemScores]:
