@@ -8,12 +8,12 @@ import pytest
 from understudy.metrics.intervals import seed_spread
 from understudy.report.compare import Comparison, Contrast, compare
 from understudy.report.findings import (
-    contrast_phrase,
     differences_title,
     held_title,
     lead,
     result_title,
 )
+from understudy.report.phrases import contrast_phrase
 from understudy.report.read.runs import RunSet, load_runs
 
 AddRun = Callable[..., Path]

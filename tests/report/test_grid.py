@@ -176,8 +176,8 @@ def test_the_section_says_how_the_gap_changes(compared: Callable[..., Comparison
     (section,) = grid_sections(found)
     assert (section.key, section.short) == ("grid", "Length limit")
     assert section.title.startswith("strong \N{MINUS SIGN} weak is +.")
-    assert "at no limit and +." in section.title
-    assert "at 1.5: it changes by \N{MINUS SIGN}." in section.title
+    assert "with no limit and +." in section.title
+    assert "at a limit of 1.5: it changes by \N{MINUS SIGN}." in section.title
     lines, gaps, table, changes, _ = section.blocks
     assert isinstance(lines, Chart)
     assert [len(trace.x) for trace in lines.figure.data] == [6, 3, 6, 3]
@@ -188,7 +188,10 @@ def test_the_section_says_how_the_gap_changes(compared: Callable[..., Comparison
     share = changes.rows[-1][-1].text
     before, *_, after = (gap.difference.mean or 0 for gap in grid_of(found).gaps)
     assert share == f"{after / before:.0%}".replace("%", " %")
-    assert lead(found).startswith("strong leads weak by .")
+    text = lead(found)
+    assert text.startswith("With no limit, strong leads weak by .")
+    assert "; at a limit of 1.5, " in text
+    assert "; it changes by \N{MINUS SIGN}." in text
 
 
 def test_rows_are_worth_what_the_curves_say(compared: Callable[..., Comparison]) -> None:

@@ -77,7 +77,7 @@ def test_a_grid_a_matrix_and_what_rows_are_worth(tmp_path: Path, add_run: AddRun
     assert "rows of t0 in rows of t1: 100 = " in text
     assert "on teachers' held-out answers (* own)" in " ".join(text.split())
     losses = next(line for line in text.splitlines() if ".318*" in line)
-    assert losses.split()[0] == "t0"
+    assert losses.split()[0] == "t0,"
     assert "2 pairs of arms differ in two things or more at once" in " ".join(text.split())
     assert "not compared:" not in text
 

@@ -50,7 +50,7 @@ def difference_dots(contrasts: Iterable[Contrast]) -> list[Dot]:
 def summary_cell(summary: Summary | None, n: int | None = None) -> Cell:
     """A mean over its interval; its own n too where that is not the ``n`` of the row."""
     if summary is None:
-        return Cell("—", "not measured")
+        return Cell("—")
     if summary.mean is None:
         return Cell("null", summary.reason)
     own_n = "" if n in (None, summary.n) else f" n {summary.n:,}"

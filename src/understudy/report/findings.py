@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from understudy.report.compare import Comparison, Contrast, Row
+from understudy.report.gap_findings import end_contrasts, grid_lead
 from understudy.report.labels import (
     metric_label,
     number,
-    p_value,
     parse_metric,
     part_label,
     spread,
 )
+from understudy.report.languages import asked_languages, languages_lead
+from understudy.report.phrases import capital, contrast_phrase
 
 _MAX_PHRASES = 4
 
@@ -34,16 +36,20 @@ def lead(comparison: Comparison) -> str:
         return f"{capital(metric_label(headline))} is undefined in every arm: {reason}."
     if len(scored) == 1:
         return f"{_alone(scored[0], headline)} There is no second arm to compare it with."
-    told = _along_grid(comparison) or _chain(comparison, scored, headline)
-    if not told:
-        return _nothing_compared(comparison)
+    found = languages_lead(comparison) or grid_lead(comparison) or _ranking(comparison, scored)
+    return f"{found} {_unit(comparison, scored, headline)}" if found else _nothing(comparison)
+
+
+def _ranking(comparison: Comparison, scored: Sequence[Row]) -> str:
+    """The differences down the ranking; of many, those of the best arm alone."""
+    headline = comparison.headline or ""
+    told = _chain(comparison, scored, headline)
     if len(told) > _MAX_PHRASES:
         told = _ends(comparison, told[0].arm, headline)
-    text = "; ".join(map(contrast_phrase, told))
-    return f"{text}. {_unit(comparison, scored, headline)}"
+    return f"{'; '.join(map(contrast_phrase, told))}." if told else ""
 
 
-def _nothing_compared(comparison: Comparison) -> str:
+def _nothing(comparison: Comparison) -> str:
     if comparison.refused or not comparison.notes:
         return "No two arms may be compared: what they differ in is listed below."
     return f"No two arms of one stage can be compared. {comparison.notes[0]}"
@@ -62,23 +68,6 @@ def _chain(comparison: Comparison, rows: Sequence[Row], metric: str) -> list[Con
     return found
 
 
-def _along_grid(comparison: Comparison) -> list[Contrast]:
-    """Where arms vary in two things: the two best series at the first and the last level."""
-    grid = comparison.grid
-    if grid is None or not grid.gaps:
-        return []
-    pair = grid.gaps[0].first, grid.gaps[0].second
-    levels = [gap.level for gap in grid.gaps if (gap.first, gap.second) == pair]
-    found = []
-    for level in dict.fromkeys((levels[0], levels[-1])):
-        first, second = (grid.arms[series, level] for series in pair)
-        found.append(
-            comparison.contrast(first, second, grid.metric)
-            or comparison.contrast(second, first, grid.metric)
-        )
-    return [one for one in found if one is not None]
-
-
 def _ends(comparison: Comparison, best: str, metric: str) -> list[Contrast]:
     """The best arm against the nearest and the furthest that it may be compared with."""
     of_best = [one for one in comparison.differences if one.arm == best and one.metric == metric]
@@ -94,31 +83,10 @@ def _alone(row: Row, headline: str) -> str:
     )
 
 
-def contrast_phrase(contrast: Contrast) -> str:
-    """One difference in words, as sure as its interval and its seeds allow."""
-    if contrast.mean is None:
-        return f"{contrast.arm} and {contrast.against} cannot be compared: {contrast.reason}"
-    first, second, turn = contrast.arm, contrast.against, 1
-    low, high = contrast.low, contrast.high
-    if contrast.mean < 0:
-        first, second, turn = second, first, -1
-        low, high = (None if end is None else -end for end in (high, low))
-    size = f"{number(turn * contrast.mean)} {spread(low, high)}".rstrip()
-    if contrast.is_clear:
-        return f"{first} leads {second} by {size}"
-    if low is not None and low > 0:
-        doubt = (
-            "the seeds disagree"
-            if contrast.is_corrected
-            else f"Holm's correction leaves p = {p_value(contrast.p_holm)}"
-        )
-        return f"{first} is ahead of {second} by {size}, but {doubt}"
-    return f"{first} and {second} are not told apart (difference {size})"
-
-
 def _unit(comparison: Comparison, rows: Sequence[Row], metric: str) -> str:
     """The metric, n and seeds that a lead's numbers stand on."""
-    counts = {one.n for one in comparison.differences if one.metric == metric}
+    metrics = list(asked_languages(comparison).values()) or [metric]
+    counts = {one.n for one in comparison.differences if one.metric in metrics}
     counts = counts or {row.metrics[metric].n for row in rows}
     shown = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
     fewest, most = (pick(len(row.entry.seeds) for row in rows) for pick in (min, max))
@@ -126,7 +94,8 @@ def _unit(comparison: Comparison, rows: Sequence[Row], metric: str) -> str:
     caveat = ""
     if all(len(row.entry.seeds) == 1 for row in rows):
         caveat = " One seed an arm: what another training run would change is not measured."
-    return f"({capital(metric_label(metric))}; n = {shown} questions, {seeds}.){caveat}"
+    each = " in each language" if len(metrics) > 1 else ""
+    return f"({capital(metric_label(metric))}; n = {shown} questions{each}, {seeds}.){caveat}"
 
 
 def _seeds(row: Row) -> str:
@@ -141,7 +110,8 @@ def result_title(comparison: Comparison) -> str:
     summary = best.metrics.get(headline) if headline else None
     if headline is None or summary is None or summary.mean is None:
         return "No arm has a score"
-    text = f"{best.name} scores {number(summary.mean)} in {metric_label(headline)}"
+    together = "Over all languages together, " if asked_languages(comparison) else ""
+    text = f"{together}{best.name} scores {number(summary.mean)} in {metric_label(headline)}"
     base = next((row for row in comparison.baselines if row.entry.arm == "base"), None)
     base_mean = base.mean(headline) if base else None
     return text if base_mean is None else f"{text}; the untuned base scores {number(base_mean)}"
@@ -153,6 +123,8 @@ def differences_title(comparison: Comparison) -> str:
     clear = sum(one.is_clear for one in pairs)
     if not pairs:
         return "No two arms can be compared"
+    if asked_languages(comparison):
+        return f"Over all languages together, {clear} of {len(pairs)} pairs of arms are told apart"
     if len(pairs) == 1:
         return "The two arms are told apart" if clear else "The two arms are not told apart"
     if clear == len(pairs):
@@ -162,14 +134,14 @@ def differences_title(comparison: Comparison) -> str:
 
 def parts_title(comparison: Comparison, parts: Mapping[str, str], what: str) -> str:
     """Where the gap between the two best arms that may be compared is widest and narrowest."""
-    along_grid = _along_grid(comparison)[-1:]
+    along_grid = end_contrasts(comparison, comparison.grid)[-1:] if comparison.grid else []
     chain = along_grid or _chain(comparison, comparison.arms, comparison.headline or "")
     gaps = {}
     if chain:
         pair = chain[0].arm, chain[0].against
         found = {part: comparison.contrast(*pair, metric) for part, metric in parts.items()}
         gaps = {part: one.mean for part, one in found.items() if one and one.mean is not None}
-    if len(gaps) < 2:
+    if len(gaps) < 2 or not any(gaps.values()):
         return capital(what)
     widest, narrowest = (
         f"{_part_name(parts[part])} ({number(gaps[part], signed=True)})"
@@ -177,7 +149,7 @@ def parts_title(comparison: Comparison, parts: Mapping[str, str], what: str) -> 
     )
     return (
         f"{capital(what)}: {pair[0]} is furthest ahead of {pair[1]} in {widest}, "
-        f"least in {narrowest}"
+        f"{'behind' if min(gaps.values()) < 0 < max(gaps.values()) else 'least'} in {narrowest}"
     )
 
 
@@ -192,12 +164,8 @@ def held_title(comparison: Comparison) -> str:
     kinds = {run.budget.get("kind") for row in comparison.arms for run in row.entry.runs}
     if kinds == {None}:
         return "These runs learned nothing, so they have no budget"
-    kind = str(kinds.pop()).replace("_", " ") if len(kinds) == 1 else "budget"
+    kind = str(kinds.pop()).replace("_", " ") if len(kinds) == 1 else ""
     if len(comparison.arms) < 2:
-        return f"The budget was set in {kind}"
-    return f"Every two arms that are compared had the same {kind}, or asked about it"
-
-
-def capital(text: str) -> str:
-    """The text with a capital first letter, the others as they are."""
-    return text[:1].upper() + text[1:]
+        return f"The budget was set in {kind or 'several kinds'}"
+    what = f"number of {kind}" if kind else "budget"
+    return f"Every two arms that are compared had the same {what}, or asked about it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from understudy.metrics.exchange import Exchange, Rows
 from understudy.metrics.intervals import Difference
@@ -18,9 +19,10 @@ from understudy.pages.page import Block, Cell, Chart, Folded, Section, Table
 from understudy.pages.page import Text as Words
 from understudy.report.cells import dot_of, summary_cell
 from understudy.report.compare import Comparison
-from understudy.report.findings import capital
+from understudy.report.gap_findings import grid_title
 from understudy.report.grid import Gap, GapChange, Grid, Level
 from understudy.report.labels import difference_label, metric_label, number, p_value, spread
+from understudy.report.phrases import capital
 from understudy.report.scaling import RowsWorth
 
 _WORTH_NOTE = (
@@ -30,6 +32,7 @@ _WORTH_NOTE = (
     "paired bootstrap over questions. Beyond the measured sizes nothing is extrapolated."
 )
 _MAX_DRAWN = 30
+_Pair = TypeVar("_Pair", Gap, GapChange)
 _UNKNOWN = "\N{EM DASH}"
 
 
@@ -50,35 +53,6 @@ def grid_sections(comparison: Comparison) -> list[Section]:
     blocks += _gap_blocks(grid)
     blocks.append(Folded("Every cell of the grid as a table", [_cells_table(comparison, grid)]))
     return [Section(key, short, title, blocks)]
-
-
-def grid_title(grid: Grid) -> str:
-    """How the difference of the two best series changes from the first level to the last."""
-    label = metric_label(grid.metric)
-    first_pair = [one for one in grid.changes if (one.first, one.second) == _pair(grid)]
-    if not first_pair:
-        return f"{capital(label)} by {grid.axis}"
-    change = first_pair[-1]
-    by_level = {gap.level: gap.difference for gap in grid.gaps
-                if (gap.first, gap.second) == (change.first, change.second)}  # fmt: skip
-    before, after = by_level[change.reference].mean, by_level[change.level].mean
-    one = change.difference
-    pair = difference_label(change.first, change.second)
-    text = (
-        f"{pair} is {number(before, signed=True)} at {change.reference} and "
-        f"{number(after, signed=True)} at {change.level}"
-    )
-    size = f"{number(one.mean, signed=True)} {spread(one.low, one.high, signed=True)}".rstrip()
-    if one.mean is None:
-        return f"{text}: the change is undefined, {one.reason}"
-    is_told = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
-    return (
-        f"{text}: it changes by {size}" if is_told else f"{text}: no change is told apart ({size})"
-    )
-
-
-def _pair(grid: Grid) -> tuple[str, str]:
-    return (grid.gaps[0].first, grid.gaps[0].second) if grid.gaps else ("", "")
 
 
 def worth_title(pairs: Sequence[RowsWorth]) -> str:
@@ -237,7 +211,7 @@ def _gap_blocks(grid: Grid) -> list[Block]:
     dots = [
         Dot(f"{gap.level}: {difference_label(gap.first, gap.second)}", one.mean, one.low, one.high,
             one.n, -1, gap.by_seed, number(one.mean, signed=True))
-        for gap in grid.gaps if (one := gap.difference).mean is not None
+        for gap in _by_size(grid, grid.gaps) if (one := gap.difference).mean is not None
     ][:_MAX_DRAWN]  # fmt: skip
     label = metric_label(grid.metric)
     caption = (
@@ -247,11 +221,17 @@ def _gap_blocks(grid: Grid) -> list[Block]:
     alt = "; ".join(f"{dot.name} {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
     blocks: list[Block] = []
     if dots:
-        blocks.append(Chart(difference_figure(dots, "difference"), caption, alt))
+        blocks.append(Chart(difference_figure(dots, f"difference in {label}"), caption, alt))
     blocks.append(_gaps_table(grid))
     if grid.changes:
         blocks.append(_changes_table(grid))
     return blocks
+
+
+def _by_size(grid: Grid, pairs: Sequence[_Pair]) -> list[_Pair]:
+    """The pairs of series as the lead names them: the largest gap first."""
+    ranked = grid.ranked_pairs()
+    return sorted(pairs, key=lambda one: ranked.index((one.first, one.second)))
 
 
 def _gaps_table(grid: Grid) -> Table:
@@ -262,7 +242,7 @@ def _gaps_table(grid: Grid) -> Table:
             *_cells(gap.difference),
             Cell(", ".join(number(one, signed=True) for one in gap.by_seed.values()) or _UNKNOWN),
         ]
-        for gap in grid.gaps
+        for gap in _by_size(grid, grid.gaps)
     ]
     header = [capital(grid.axis), "Pair", "Difference", "n", "p", "Single seeds"]
     caption = (
@@ -280,7 +260,7 @@ def _changes_table(grid: Grid) -> Table:
             *_cells(change.difference),
             Cell(_share(grid.gaps, change)),
         ]
-        for change in grid.changes
+        for change in _by_size(grid, grid.changes)
     ]
     header = [capital(grid.axis), "Pair", "Change of the difference", "n", "p", "Of it remains"]
     caption = (

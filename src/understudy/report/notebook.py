@@ -19,9 +19,10 @@ from understudy.metrics.intervals import NUM_RESAMPLES
 from understudy.pages.print_style import find_fonts, write_figure
 from understudy.records import InputError
 from understudy.report.compare import Comparison, Row, compare
-from understudy.report.findings import capital, lead
+from understudy.report.findings import lead
 from understudy.report.labels import headline_metric, metric_label, number
 from understudy.report.paper.plots import plots, words
+from understudy.report.phrases import capital
 from understudy.report.read.runs import SWEEP
 from understudy.report.read.source import read_source
 

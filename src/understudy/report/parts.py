@@ -11,15 +11,20 @@ from understudy.pages.figures import PartDots, bucket_figure, parts_figure
 from understudy.pages.page import Block, Cell, Chart, Folded, Section, Table
 from understudy.report.cells import dot_of, series_of, summary_cell
 from understudy.report.compare import Comparison
-from understudy.report.findings import capital, parts_title
+from understudy.report.findings import parts_title
 from understudy.report.labels import (
     BUCKETS,
+    difference_label,
     metric_label,
+    number,
     parse_metric,
     part_label,
     parts_of,
     parts_of_kind,
+    spread,
 )
+from understudy.report.languages import asked_languages, compared_pairs, languages_title
+from understudy.report.phrases import capital
 
 _BY_QUESTIONS = ("eval/rouge_l", "eval/answer_words")
 
@@ -79,7 +84,30 @@ def _question_section(
         _parts_table(comparison, parts, f"{metric_label(base)} by {what}")
         for base, parts in several.items()
     ]
-    return parts_title(comparison, first, name), [chart, *tables]
+    languages = asked_languages(comparison) if what == "language" else {}
+    if not languages:
+        return parts_title(comparison, first, name), [chart, *tables]
+    pairs = _pairs_table(comparison, languages)
+    return languages_title(comparison, languages), [chart, pairs, *tables]
+
+
+def _pairs_table(comparison: Comparison, parts: Mapping[str, str]) -> Table:
+    """The difference of every two arms in each part."""
+    label = metric_label(comparison.headline or "")
+    rows = [
+        [
+            Cell(difference_label(arm, against)),
+            *(
+                Cell(number(one.mean, signed=True),
+                     spread(one.low, one.high, signed=True) or one.reason)
+                if (one := comparison.contrast(arm, against, metric)) else Cell("\N{EM DASH}")
+                for metric in parts.values()
+            ),
+        ]
+        for arm, against in compared_pairs(comparison)
+    ]  # fmt: skip
+    caption = f"Differences in {label} by the language asked in, with 95 % intervals."
+    return Table(caption, ["Pair", *parts], rows)
 
 
 def _part_chart(

@@ -44,6 +44,7 @@ from understudy.report.labels import (
     parse_metric,
     spread,
 )
+from understudy.report.languages import asked_languages
 from understudy.report.matrix import matrix_sections
 from understudy.report.parts import bucket_sections, family_sections, question_sections
 
@@ -57,12 +58,16 @@ _MAX_PAIRS = 12
 
 def report_page(comparison: Comparison, *, title: str, source: str) -> Page:
     """The page of a comparison; ``source`` names the folder that was read."""
+    of_questions = question_sections(comparison)
+    leading = [one for one in of_questions if one.key == "languages"]
+    leading = leading if asked_languages(comparison) else []
     sections = [
+        *leading,
         *(_result(comparison) if comparison.arms else []),
         *(_differences(comparison) if len(comparison.arms) > 1 else []),
         *grid_sections(comparison),
         *family_sections(comparison),
-        *question_sections(comparison),
+        *(one for one in of_questions if one not in leading),
         *bucket_sections(comparison),
         *matrix_sections(comparison),
         *_losses(comparison),
@@ -196,7 +201,7 @@ def _differences(comparison: Comparison) -> list[Section]:
         caption += _not_drawn(len(pairs))
         alt = "; ".join(f"{dot.name}: {dot.text} {spread(dot.low, dot.high)}" for dot in dots)
         if dots:
-            chart = Chart(difference_figure(dots, "difference"), caption, alt)
+            chart = Chart(difference_figure(dots, f"difference in {label}"), caption, alt)
             blocks.append(chart)
         blocks.append(_differences_table(pairs, f"Every two arms in {label}."))
     blocks += _refusals(comparison)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -23,11 +23,16 @@ from understudy.report.labels import (
     metric_label,
     number,
     p_value,
+    parse_metric,
+    part_label,
+    parts_of_kind,
     spread,
 )
+from understudy.report.languages import asked_languages, compared_pairs
 from understudy.report.matrix import LossMatrix, loss_matrix, teacher_of
 
 _MAX_METRICS = 4
+_MAX_PARTS = 3
 _MAX_PAIRS = 20
 _MAX_ARMS = 10
 
@@ -51,11 +56,18 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 def _print_result(comparison: Comparison, headline: str, console: Console) -> None:
     """The ranking, the differences or the grid in their place, and whose answers are likely."""
+    for kind, what in (("lang", "language asked in"), ("set", "question set")):
+        parts = parts_of_kind(headline, comparison.metrics, kind)
+        if len(parts) > 1:
+            console.print(_parts_table(comparison, headline, parts, what))
+    languages = asked_languages(comparison)
+    if languages:
+        console.print(_language_pairs(comparison, languages))
     console.print(_arms_table(comparison, headline))
     pairs = [one for one in comparison.differences if one.metric == headline]
     if comparison.grid:
         _print_grid(comparison.grid, comparison, console)
-    elif pairs:
+    elif pairs and not languages:
         console.print(_differences_table(pairs[:_MAX_PAIRS]))
         _print_rest(len(pairs) - _MAX_PAIRS, "pairs", console)
     for line in map(worth_line, comparison.rows_worth):
@@ -125,6 +137,42 @@ def _arms_table(comparison: Comparison, headline: str) -> Table:
             Text(number(sd)),
             Text(dropped_text(row) if is_arm else "—"),
         )
+    return table
+
+
+def _parts_table(
+    comparison: Comparison, headline: str, parts: Mapping[str, str], what: str
+) -> Table:
+    """Arms by parts of the questions; of many parts the means alone."""
+    rows = (*comparison.arms, *comparison.baselines)
+    labels = [part_label(parse_metric(metric).part) for metric in parts.values()]
+    counts = [
+        max((row.metrics[metric].n for row in rows if metric in row.metrics), default=0)
+        for metric in parts.values()
+    ]
+    header = [f"{label} (n = {n:,})" for label, n in zip(labels, counts, strict=True)]
+    table = _table(f"{metric_label(headline)} by {what}", ["arm", *header])
+    for row in rows:
+        found = [row.metrics.get(metric) for metric in parts.values()]
+        cells = [
+            _value(one) if len(parts) <= _MAX_PARTS or one is None else Text(number(one.mean))
+            for one in found
+        ]
+        table.add_row(Text(f"({row.name})" if row.entry.is_baseline else row.name), *cells)
+    return table
+
+
+def _language_pairs(comparison: Comparison, languages: Mapping[str, str]) -> Table:
+    """The difference of every two arms in each language."""
+    table = _table("paired differences by language asked in", ["pair", *languages])
+    for arm, against in compared_pairs(comparison)[:_MAX_PAIRS]:
+        found = [comparison.contrast(arm, against, metric) for metric in languages.values()]
+        cells = [
+            Text(f"{number(one.mean, signed=True)} {spread(one.low, one.high, signed=True)}")
+            if one else Text("\N{EM DASH}")
+            for one in found
+        ]  # fmt: skip
+        table.add_row(Text(difference_label(arm, against)), *cells)
     return table
 
 

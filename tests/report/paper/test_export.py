@@ -123,7 +123,7 @@ def test_the_loss_matrix_marks_each_students_own_teacher(scaling: Report) -> Non
     found = rows(scaling.tables / "loss_matrix.csv")
     own = {(line["student"], line["teacher"]) for line in found if line["is_own"] == "1"}
     assert len(own) == 4
-    assert all(student.startswith(f"lab_{teacher} ") for student, teacher in own)
+    assert all(student.startswith(f"lab_{teacher}, ") for student, teacher in own)
     text = (scaling.tables / "loss_matrix.tex").read_text(encoding="utf-8")
     assert len(re.findall(r"\d\* ", text)) == 4
     html = scaling.html.read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from understudy.report.compare import Comparison
-from understudy.report.findings import capital
 from understudy.report.grid import Grid
 from understudy.report.grid_sections import interval_text, rows_text
 from understudy.report.labels import difference_label, metric_label, number, p_value, spread
@@ -11,6 +10,7 @@ from understudy.report.matrix import loss_matrix, teacher_of
 from understudy.report.paper.latex import TexCell, TexTable
 from understudy.report.paper.tex_cells import NOTHING, interval_caption, summary_tex
 from understudy.report.paper.tidy_grids import grid_name
+from understudy.report.phrases import capital
 
 
 def grid_tex_tables(comparison: Comparison, num_resamples: int) -> list[TexTable]:

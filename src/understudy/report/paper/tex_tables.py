@@ -9,7 +9,6 @@ from understudy.metrics.intervals import NUM_RESAMPLES
 from understudy.report.cells import series_of
 from understudy.report.compare import Comparison, Contrast, Row, Summary
 from understudy.report.costs import parameters, training_flops, training_seconds
-from understudy.report.findings import capital
 from understudy.report.guard import BUDGETS
 from understudy.report.held import amount, budget_kind
 from understudy.report.labels import (
@@ -27,6 +26,7 @@ from understudy.report.paper.latex import TexCell, TexTable, tex_table
 from understudy.report.paper.tex_cells import NOTHING, interval_caption, summary_tex
 from understudy.report.paper.tex_grids import grid_tex_tables
 from understudy.report.paper.tidy import part_kind
+from understudy.report.phrases import capital
 
 _MAX_METRICS = 4
 _MAX_PAIRS = 20
