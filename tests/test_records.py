@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from understudy.records import (
     InputError,
     Instruction,
+    NotAtHand,
     Prediction,
     Question,
+    at_hand,
     instruction_id,
     prediction_from_json,
     prediction_to_json,
@@ -105,3 +108,21 @@ def test_a_teacher_is_named_by_its_file_and_no_two_alike(named: dict[str, str]) 
 
 def test_equal_files_below_a_root_are_told_apart() -> None:
     assert teacher_names(["/t.json", "/a/t.json"]) == {"/t.json": "/t", "/a/t.json": "a/t"}
+
+
+def test_all_that_is_missing_is_said_at_once() -> None:
+    """Each with what to type; what is there is no reason to stop before the rest was asked."""
+
+    def missing(what: str) -> Callable[[], None]:
+        def probe() -> None:
+            raise NotAtHand(f"{what} is not here", f"type {what}=PATH")
+
+        return probe
+
+    at_hand(lambda: None)
+    with pytest.raises(NotAtHand) as caught:
+        at_hand(missing("model"), lambda: None, missing("data"), missing("data"))
+    assert caught.value.what == "model is not here; data is not here"
+    assert caught.value.hint == "type model=PATH; type data=PATH"
+    with pytest.raises(ZeroDivisionError):
+        at_hand(lambda: 1 // 0)

@@ -79,3 +79,37 @@ def test_missing_data_names_the_repository_and_the_override(understudy: Command)
     assert done.code == 1
     assert "vicgalle/alpaca-gpt4" in done.err
     assert "data.local.alpaca_gpt4=" in done.err
+
+
+def test_named_answers_are_a_ceiling_scored_against_the_others(
+    understudy: Command, tmp_path: Path
+) -> None:
+    """Somebody's answers to the questions stand beside the students', never against themselves."""
+    train = write_rows(tmp_path / "star.json", answers("star"))
+    asked = [{"instruction": f"Say {n}.", "output": "one two", "b": "one"} for n in range(3)]
+    file = write_rows(tmp_path / "asked.json", asked)
+    done = understudy(
+        "data=alpaca_json", f"data.path={train}", "questions=file", f"questions.path={file}",
+        "questions.references.reference=output", "questions.references.b=b", *SMALL_TEXT,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (path,) = (tmp_path / "outputs").rglob("baselines.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    named = [row for row in rows if row["author"] == "reference b"]
+    assert [row["references"] for row in named] == [{"reference": "one two"}] * 3
+    assert [row["scores"]["eval/rouge_l"] for row in named] == [pytest.approx(2 / 3)] * 3
+
+
+def test_a_typo_beside_an_experiments_sweep_is_what_is_complained_of(understudy: Command) -> None:
+    done = understudy("experiment=cross_lingual", "seed=1,2", "data.num_exampels=3")
+    assert done.code == 1
+    assert "data.num_exampels: there is no such key; did you mean data.num_examples?" in done.err
+
+
+def test_a_folder_that_holds_a_sweep_takes_no_other(understudy: Command, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "sweep.json").write_text("{}")
+    done = understudy("-m", "data=lab_strong,lab_weak", "hydra.sweep.dir=kept")
+    assert done.code == 1
+    assert "kept holds a sweep already; choose another hydra.sweep.dir" in done.err
+    assert (tmp_path / "kept" / "sweep.json").read_text() == "{}"
