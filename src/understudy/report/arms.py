@@ -7,20 +7,17 @@ scores are one measurement, and what differs by seed is averaged like an arm's.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
 
+from understudy.report.arm_names import arm_names, short_names
 from understudy.report.guard import agree, by_seed
-from understudy.report.names import (
-    display_names,
-    made_unique,
-    override_suffixes,
-    shared_overrides,
-)
+from understudy.report.names import display_names, made_unique, shared_overrides
 from understudy.report.read.runs import FailedJob, ItemScores, RunRecord
 
 BASE = "base"
@@ -62,57 +59,79 @@ class Entry:
 def group_arms(runs: Sequence[RunRecord]) -> tuple[list[Entry], list[RunRecord]]:
     """The arms, and the runs that a later run of the same arm and seed supersedes.
 
-    Runs of one arm that are another stage, or answer other questions, by another decoding or
-    template, are arms of their own.
+    Runs of one arm that are another stage, answer other questions, by another decoding, template or
+    checkpoint, or were given other overrides of their own are arms of their own. So are runs that
+    learned from other files or prompts, which an arm's overrides need not tell.
     """
-    groups: dict[tuple[str, ...], dict[int, RunRecord]] = defaultdict(dict)
-    superseded = []
+    groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (str(run.manifest.get("started") or ""), run.path)):
-        asked = (str(run.comparable.get(field)) for field in _SEPARATING)
-        group = groups[run.arm, run.stage, *asked]
-        if run.seed in group:
-            superseded.append(group[run.seed])
-        group[run.seed] = run
-    ordered = [tuple(groups[key][seed] for seed in sorted(groups[key])) for key in sorted(groups)]
+        groups[_key(run)].append(run)
+    ordered, superseded = [], []
+    for key in sorted(groups):
+        for variant in _variants(groups[key]):
+            latest = {run.seed: run for run in variant}
+            ordered.append(tuple(latest[seed] for seed in sorted(latest)))
+            superseded += [run for run in variant if latest[run.seed] is not run]
     arms = []
-    for name, own in zip(_arm_names(ordered), ordered, strict=True):
+    for name, own in zip(arm_names(ordered), ordered, strict=True):
         seeds = tuple(run.seed for run in own)
         arms.append(Entry(name, own[0].arm, own, seeds, tuple(run.items for run in own)))
     return arms, superseded
 
 
-def _arm_names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
-    """Short names, with the overrides of their own in which runs of one arm and stage vary."""
-    arms = [(runs[0].arm, runs[0].stage) for runs in groups]
-    short = _short_names(arm for arm, _ in arms)
-    own = [shared_overrides([run.own_overrides for run in runs]) for runs in groups]
-    suffixes = [""] * len(groups)
-    for one in set(arms):
-        places = [place for place, other in enumerate(arms) if other == one]
-        told = override_suffixes([own[place] for place in places])
-        for place, suffix in zip(places, told, strict=True):
-            suffixes[place] = suffix
-    num_stages = Counter(arm for arm, _ in set(arms))
-    return made_unique(
-        [
-            f"{short[arm]}{suffix}" + (f" ({stage})" if num_stages[arm] > 1 else "")
-            for (arm, stage), suffix in zip(arms, suffixes, strict=True)
-        ]
+def is_later(run: RunRecord, old: RunRecord) -> bool:
+    """True when ``run`` may stand in the place of ``old``."""
+    same = (_key(run), run.seed) == (_key(old), old.seed)
+    return same and not _learned_otherwise(run, old)
+
+
+def _key(run: RunRecord) -> tuple[str, ...]:
+    asked = (str(run.comparable.get(field)) for field in _SEPARATING)
+    return run.arm, run.stage, *asked, run.own_overrides, run.checkpoint
+
+
+def _variants(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Runs of one arm, apart where two of a seed learned from something else."""
+    clash = any(
+        one.seed == other.seed and _learned_otherwise(one, other)
+        for one, other in combinations(runs, 2)
     )
+    if not clash:
+        return [list(runs)]
+    variants: list[list[RunRecord]] = []
+    for run in runs:
+        for variant in variants:
+            if not any(_learned_otherwise(run, other) for other in variant):
+                variant.append(run)
+                break
+        else:
+            variants.append([run])
+    return variants
+
+
+def _learned_otherwise(one: RunRecord, other: RunRecord) -> bool:
+    """True when a fact that both recorded differs: prompts, files in their order, what leaked."""
+    pairs = zip(_learned(one), _learned(other), strict=True)
+    return any(mine != its for mine, its in pairs if mine and its)
+
+
+def _learned(run: RunRecord) -> tuple[object, ...]:
+    files = [one["sha256"] for one in run.inputs]
+    return run.comparable.get("prompts"), files, run.manifest.get("contamination")
 
 
 def name_failed(jobs: Sequence[FailedJob], arms: Sequence[Entry]) -> tuple[FailedJob, ...]:
     """The jobs with the short names of their arms; the names of ``arms`` do not change for them."""
-    known = _short_names(entry.arm for entry in arms)
-    every = _short_names([*known, *(job.arm for job in jobs if job.arm)])
+    known = short_names(entry.arm for entry in arms)
+    known |= {entry.arm: entry.name for entry in arms if _is_alone(entry, arms)}
+    every = short_names([*known, *(job.arm for job in jobs if job.arm)])
     taken = set(known.values())
     names = {arm: arm if name in taken else name for arm, name in every.items()} | known
     return tuple(replace(job, name=names.get(job.arm, "")) for job in jobs)
 
 
-def _short_names(arms: Iterable[str]) -> dict[str, str]:
-    distinct = list(dict.fromkeys(arms))
-    return dict(zip(distinct, display_names(distinct), strict=True))
+def _is_alone(entry: Entry, arms: Sequence[Entry]) -> bool:
+    return sum(other.arm == entry.arm for other in arms) == 1
 
 
 def group_baselines(arms: Sequence[Entry]) -> list[Entry]:
