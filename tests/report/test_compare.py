@@ -10,6 +10,7 @@ import pytest
 
 from understudy.report.arms import group_arms, group_baselines, score_matrix
 from understudy.report.compare import Comparison, compare
+from understudy.report.phrases import contrast_phrase
 from understudy.report.read.runs import load_runs
 
 AddRun = Callable[..., Path]
@@ -297,6 +298,8 @@ def test_pairs_of_a_grid_that_differ_in_both_its_axes_are_counted_not_refused(
     assert found.notes == (
         "6 pairs of arms differ in two things or more at once (of budget, teacher) and are not "
         "compared.",
+        "Arms that are compared did not all have the same number of examples, as they ask: "
+        "100 (strong, 100 rows) to 400 (weak, 400 rows).",
     )
 
 
@@ -328,6 +331,31 @@ def test_a_fifth_arm_with_another_template_is_refused_by_name(
         assert "4.json alpaca_lora" in (pair.arm, pair.against)
         assert pair.reasons[0].startswith("template: ")
         assert "lora" in pair.reasons[0]
+
+
+def test_arms_that_answer_all_alike_are_said_to(tmp_path: Path, add_run: AddRun) -> None:
+    for name in "ab":
+        for seed in (1, 2):
+            add_run(tmp_path / f"{name}{seed}", arm=f"data={name}", seed=seed, num_questions=14)
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    one = found.contrast("a", "b", found.headline or "")
+    assert one is not None
+    assert one.same_answers == 14
+    assert contrast_phrase(one) == "a and b gave the same answers to all 14 questions"
+    add_run(tmp_path / "b2", arm="data=b", seed=2, num_questions=14, outputs={"q0003": "other"})
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert {one.same_answers for one in found.differences} == {0}
+
+
+def test_an_arm_of_one_answer_is_warned_of(tmp_path: Path, add_run: AddRun) -> None:
+    outputs = {f"q{number:04d}": "yes" for number in range(8)}
+    add_run(tmp_path / "0", arm="data=a", num_questions=14, quality=1.0, outputs=outputs)
+    add_run(tmp_path / "1", arm="data=b", num_questions=14, quality=1.0)
+    found = compare(load_runs(tmp_path), num_resamples=50)
+    assert found.notes == (
+        "a gave one and the same answer to 8 of 14 questions: its scores say little about the "
+        "others.",
+    )
 
 
 def test_a_report_asks_what_its_sweep_asked(tmp_path: Path, add_run: AddRun) -> None:

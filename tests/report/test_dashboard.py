@@ -83,6 +83,18 @@ def test_every_family_of_metrics_has_its_panels(sweep: Path) -> None:
     )
 
 
+def test_scores_against_one_teacher_are_no_question_set(tmp_path: Path) -> None:
+    ours = {"eval/rouge_l": 0.5, "eval/rouge_l/against:gpt4/alpaca": 0.5,
+            "eval/rouge_l/against:a@v2": 0.4, "eval/rouge_l/set:vicuna80": 0.6}  # fmt: skip
+    write_run(tmp_path / "0", FakeRun(metrics=ours))
+    dashboard = described(tmp_path)
+    assert metrics(dashboard, "By questions") == ["eval/rouge_l/set:vicuna80"]
+    assert [panel.title for panel in panels(dashboard, "Against each teacher")] == [
+        "ROUGE-L, against a@v2's answers", "ROUGE-L, against gpt4/alpaca's answers"
+    ]  # fmt: skip
+    assert "Sampled answers" not in [section.title for section in dashboard.sections]
+
+
 def test_losses_are_drawn_over_both_axes_tokens_first(sweep: Path) -> None:
     drawn = [(p.kind, p.metrics, p.x) for p in panels(described(sweep), "Learning")]
     assert drawn[:2] == [

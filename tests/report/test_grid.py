@@ -109,6 +109,28 @@ def test_gaps_are_the_differences_and_changes_theirs(compared: Callable[..., Com
     assert change.difference == expected
 
 
+def test_no_change_where_a_series_may_not_be_compared_with_itself(
+    compared: Callable[..., Comparison],
+) -> None:
+    large = {"comparable": {"base_model": "large", "recipe": "fast"}}
+    small = {"comparable": {"recipe": "slow"}}
+    found = compared({
+        "data=strong": (0.9, small), "data=weak": (0.4, small),
+        "data=strong,model=large": (0.9, large), "data=weak,model=large": (0.6, large),
+    }, num_questions=14)  # fmt: skip
+    assert len(found.refused) == 4
+    grid = grid_of(found)
+    assert [gap.difference.mean is None for gap in grid.gaps] == [False, False]
+    (change,) = grid.changes
+    assert (change.difference.mean, change.difference.p_value) == (None, None)
+    first = grid.arms["strong", "large"], grid.arms["strong", "default model"]
+    assert change.difference.reason == f"{first[0]} and {first[1]} are not compared"
+    content = json.loads(json.dumps(report_json(found), allow_nan=False))
+    assert content["grid"]["changes"][0]["difference"]["mean"] is None
+    (section,) = grid_sections(found)
+    assert "are not compared" in section.title
+
+
 def test_a_cell_that_did_not_finish_leaves_the_rest(compared: Callable[..., Comparison]) -> None:
     cells = dict(lengths())
     del cells["data=weak,data.max_length_ratio=2"]

@@ -27,6 +27,11 @@ from understudy.report.labels import (
         ("loss", MetricName("loss")),
         ("eval/loss", MetricName("eval/loss")),
         ("eval/loss/gpt4/alpaca@1", MetricName("eval/loss/", "gpt4/alpaca@1")),
+        ("eval/loss/a=b,c:d@t1", MetricName("eval/loss/", "a=b,c:d@t1")),
+        ("eval/rouge_l/against:gpt4/alpaca", MetricName("eval/rouge_l", "against:gpt4/alpaca")),
+        ("eval/rouge_l/against:a@v2,b:c=d", MetricName("eval/rouge_l", "against:a@v2,b:c=d")),
+        ("eval/rouge_l/against:a@v2@t1", MetricName("eval/rouge_l", "against:a@v2", "t1")),
+        ("eval/rouge_l@t1/against:a@v2", MetricName("eval/rouge_l", "against:a@v2", "t1")),
     ],
 )
 def test_metric_names(metric: str, name: MetricName) -> None:
@@ -38,6 +43,9 @@ def test_labels() -> None:
         "exact-answer accuracy, unseen length, sampled at T=1"
     )
     assert metric_label("eval/new") == "eval/new"
+    assert metric_label("eval/rouge_l/against:my_gpt:4/a@b") == (
+        "ROUGE-L, against my_gpt:4/a@b's answers"
+    )
     assert metric_label("eval/answer_words") == "answer length, words"
     assert metric_label("eval/answer_words/lang:zh") == "answer length, words, Chinese"
     assert metric_label("eval/loss/lab_weak") == "loss on lab_weak's held-out answers"

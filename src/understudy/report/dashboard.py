@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from understudy.report.labels import (
+    AGAINST,
     BUCKETS,
     LOSS_ON,
     main_metrics,
@@ -95,7 +96,16 @@ def _sections(runs: Sequence[RunRecord]) -> list[Section]:
                 name
                 for base in _SCORES
                 for part, name in parts_of(base, final).items()
-                if part not in BUCKETS
+                if part not in BUCKETS and not part.startswith(AGAINST)
+            ),
+        ),
+        Section(
+            "Against each teacher",
+            "ROUGE-L against one teacher's answers alone: a student is closest to its own.",
+            _bars(
+                name
+                for part, name in parts_of("eval/rouge_l", final).items()
+                if part.startswith(AGAINST)
             ),
         ),
         Section(

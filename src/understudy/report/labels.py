@@ -21,6 +21,9 @@ _NAMES = {
 LOSS_ON = "eval/loss/"
 """What the name of a loss on one teacher's held-out answers starts with; it has no decoding."""
 
+AGAINST = "against:"
+"""What the part that is one author's reference alone starts with."""
+
 _LANGUAGES = {"en": "English", "zh": "Chinese", "mixed": "mixed"}
 _DECODINGS = {"": "", "t1": "sampled at T=1"}
 _HEADLINES = ("eval/lab_accuracy", "eval/rouge_l")
@@ -47,9 +50,21 @@ def parse_metric(metric: str) -> MetricName:
 
     >>> parse_metric("eval/loss/gpt4@v2")
     MetricName(base='eval/loss/', part='gpt4@v2', decoding='')
+
+    So it is with a score against one teacher's answers, but for a known decoding at its end:
+
+    >>> parse_metric("eval/rouge_l/against:gpt4/v2@t1")
+    MetricName(base='eval/rouge_l', part='against:gpt4/v2', decoding='t1')
     """
     if metric.startswith(LOSS_ON):
         return MetricName(LOSS_ON, metric.removeprefix(LOSS_ON))
+    head, is_against, author = metric.partition(f"/{AGAINST}")
+    if is_against:
+        whole = parse_metric(head)
+        name, _, decoding = author.rpartition("@")
+        is_decoded = bool(name and decoding) and decoding in _DECODINGS
+        part = AGAINST + (name if is_decoded else author)
+        return MetricName(whole.base, part, decoding if is_decoded else whole.decoding)
     kept, decoding = [], ""
     for name in metric.split("/"):
         text, _, suffix = name.partition("@")
@@ -80,6 +95,8 @@ def part_label(part: str) -> str:
     >>> part_label("split:unseen_length"), part_label("lang:zh"), part_label("set:vicuna80")
     ('unseen length', 'Chinese', 'vicuna80')
     """
+    if part.startswith(AGAINST):
+        return f"against {part.removeprefix(AGAINST)}'s answers"
     kind, _, name = part.rpartition(":")
     if kind == "lang":
         return _LANGUAGES.get(name, name)

@@ -16,6 +16,10 @@ def contrast_phrase(contrast: Contrast, names: Mapping[str, str] | None = None) 
     first, second = ((names or {}).get(arm, arm) for arm in (contrast.arm, contrast.against))
     if contrast.mean is None:
         return f"{first} and {second} cannot be compared: {contrast.reason}"
+    if contrast.same_answers:
+        return (
+            f"{first} and {second} gave the same answers to all {contrast.same_answers:,} questions"
+        )
     turn = 1
     low, high = contrast.low, contrast.high
     if contrast.mean < 0:

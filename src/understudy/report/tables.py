@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.metrics.intervals import Difference
-from understudy.report.compare import Comparison, Contrast, Row, Summary
+from understudy.report.compare import Comparison, Contrast, Summary
 from understudy.report.findings import lead
 from understudy.report.grid import Grid
 from understudy.report.grid_sections import worth_line
 from understudy.report.guard import BUDGETS
-from understudy.report.held import amount, budget_kind, dropped_text
+from understudy.report.held import amount, budget_kind, dropped_text, held_equal
 from understudy.report.labels import (
     difference_label,
     is_lab,
@@ -47,7 +47,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(_metrics_table(comparison, metrics[:_MAX_METRICS]))
         _print_rest(len(comparison.arms) - _MAX_ARMS, "arms in each metric", console)
     if any(budget_kind(arm) for arm in comparison.arms):
-        console.print(_budget_table(comparison.arms))
+        console.print(_budget_table(comparison))
     _print_left_out(comparison, console)
     if is_lab(comparison.metrics):
         console.print(Text("The lab's results: a closed world, not the paper's numbers.", "dim"))
@@ -72,9 +72,17 @@ def _print_result(comparison: Comparison, headline: str, console: Console) -> No
         _print_rest(len(pairs) - _MAX_PAIRS, "pairs", console)
     for line in map(worth_line, comparison.rows_worth):
         console.print(Text(line))
+    _print_matrix(comparison, console)
+
+
+def _print_matrix(comparison: Comparison, console: Console) -> None:
     matrix = loss_matrix(comparison)
-    if matrix is not None:
+    if matrix is None:
+        return
+    if matrix.rows:
         console.print(_matrix_table(matrix))
+    for note in matrix.notes:
+        console.print(Text(note, "dim"))
 
 
 def _print_left_out(comparison: Comparison, console: Console) -> None:
@@ -255,10 +263,10 @@ def _metrics_table(comparison: Comparison, metrics: Sequence[str]) -> Table:
     return table
 
 
-def _budget_table(arms: Sequence[Row]) -> Table:
+def _budget_table(comparison: Comparison) -> Table:
     table = _table("a run learned from (* held equal)", ["arm", *BUDGETS.values()])
-    for row in arms:
-        kind = budget_kind(row)
+    for row in comparison.arms:
+        kind = held_equal(comparison, row)
         amounts = [(key, amount(row, key)) for key in BUDGETS]
         table.add_row(
             Text(row.name),

@@ -10,7 +10,7 @@ from understudy.report.cells import series_of
 from understudy.report.compare import Comparison, Contrast, Row, Summary
 from understudy.report.costs import parameters, training_flops, training_seconds
 from understudy.report.guard import BUDGETS
-from understudy.report.held import amount, budget_kind
+from understudy.report.held import amount, held_equal
 from understudy.report.labels import (
     difference_label,
     main_metrics,
@@ -169,7 +169,7 @@ def _budgets(comparison: Comparison) -> TexTable:
     rows = []
     for row in comparison.arms:
         amounts = [(key, amount(row, key)) for key in BUDGETS]
-        kind = budget_kind(row)
+        kind = held_equal(comparison, row)
         shown = (
             NOTHING if value is None else f"{value:,.0f}" + ("*" if key == kind else "")
             for key, value in amounts

@@ -18,7 +18,7 @@ from understudy.report.costs import (
     training_seconds,
 )
 from understudy.report.guard import BUDGETS
-from understudy.report.held import amount, budget_kind
+from understudy.report.held import amount, held_equal, num_dropped
 from understudy.report.labels import BUCKETS, LOSS_ON, parse_metric
 
 Value = str | int | float | bool | None
@@ -78,7 +78,7 @@ def _arms(comparison: Comparison) -> str:
             str(first.get("base_model") or "") if is_arm or entry.arm == BASE else "",
             " ".join(map(str, entry.seeds)),
             " ".join(run.id for run in entry.runs),
-            " ".join(str(sum(run.dropped.values())) for run in entry.runs) if is_arm else "",
+            " ".join(str(num_dropped(run)) for run in entry.runs) if is_arm else "",
         ])  # fmt: skip
     return csv_text(header, rows)
 
@@ -122,7 +122,7 @@ def _differences(comparison: Comparison) -> str:
 
 def _budgets(comparison: Comparison) -> str:
     rows: list[Sequence[Value]] = [
-        [row.name, key, amount(row, key), key == budget_kind(row)]
+        [row.name, key, amount(row, key), key == held_equal(comparison, row)]
         for row in comparison.arms
         for key in BUDGETS
     ]
