@@ -19,6 +19,6 @@ def summary_tex(summary: Summary | None) -> TexCell:
 def interval_caption(num_resamples: int, unit: str = "questions") -> str:
     """What a caption says of means and intervals; ``unit`` is what was resampled."""
     return (
-        f"mean over its 95 % interval over {unit} (percentile bootstrap, {num_resamples:,} "
-        "resamples, scores averaged over seeds)"
+        f"mean, below it the 95 % interval over {unit} (percentile bootstrap, {num_resamples:,} "
+        "resamples; scores averaged over seeds)"
     )

@@ -84,7 +84,7 @@ def _result(comparison: Comparison, num_resamples: int) -> list[TexTable]:
         for row, _ in series_of(comparison)
     }
     caption = (
-        f"{capital(', '.join(map(metric_label, metrics)))}: {interval_caption(num_resamples)}; "
+        f"{capital('; '.join(map(metric_label, metrics)))}: {interval_caption(num_resamples)}; "
         "n counts the questions of the first. Below the rule are baselines."
     )
     header = ["Arm", *(capital(metric_label(metric)) for metric in metrics), "n", "Seeds"]
