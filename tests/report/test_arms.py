@@ -128,3 +128,13 @@ def test_sweeps_without_an_experiment_have_the_name_of_runs_or_folder(
                     extra={"sweep_id": folder, "name": name})  # fmt: skip
     arms, _ = group_arms(load_runs(tmp_path).runs)
     assert {arm.name for arm in arms} == {f"{name}: {one}" for name in first for one in "ab"}
+
+
+def test_a_base_of_arms_with_nothing_short_in_common_is_called_by_the_first(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    for arm, model in (("data=a,x.n=1,y.m=2", "s"), ("data=b,x.n=1,y.m=2", "s"),
+                       ("data=a,model=l,x.n=1,y.m=2", "l")):  # fmt: skip
+        add_run(tmp_path / arm, arm=arm, num_questions=7, comparable={"base_model": model})
+    names = [row.name for row in compare(load_runs(tmp_path), num_resamples=20).baselines]
+    assert names[:2] == ["base of a l", "base of a and 1 more"]

@@ -261,6 +261,18 @@ def test_teachers_that_may_not_be_compared_have_no_exchange(
     assert compared(cells, num_questions=14).rows_worth == ()
 
 
+def test_sizes_of_other_recipes_have_no_exchange(compared: Callable[..., Comparison]) -> None:
+    cells = {
+        arm: (quality, {"comparable": {"prompts": arm[-3:], "recipe": arm[-3:]},
+                        "budget": changes["budget"]})
+        for arm, (quality, changes) in rows_of().items()
+    }  # fmt: skip
+    found = compared(cells, num_questions=14)
+    assert len(grid_of(found).gaps) == 3
+    assert all(one.is_refused for one in grid_of(found).changes)
+    assert found.rows_worth == ()
+
+
 def worth_of(*worths: Rows | None) -> RowsWorth:
     """Rates of 100, 200, ... rows."""
     rates = tuple(

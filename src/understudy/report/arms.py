@@ -170,10 +170,18 @@ def _baseline_names(groups: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:
         if len(namesakes) == 1:
             names.append(author)
         elif len(set(common)) == len(common):
-            names.append(f"{author} of {display_names(common)[namesakes.index(members)]}")
+            own = common[namesakes.index(members)]
+            short = display_names(common)[namesakes.index(members)]
+            names.append(f"{author} of {_first_of(members) if short == own else short}")
         else:
             names.append(f"{author} of {', '.join(arm.name for arm in members)}")
     return names
+
+
+def _first_of(members: Sequence[Entry]) -> str:
+    """Arms by the first of them, where what they have in common is no short name."""
+    more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+    return f"{members[0].name}{more}"
 
 
 def _shares_baseline(author: str, one: Entry, other: Entry) -> bool:

@@ -74,6 +74,7 @@ class GapChange:
     level: str
     reference: str
     difference: Difference
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,14 +335,12 @@ def _changes(
         by_item[:, later], by_item[:, earlier], num_resamples=num_resamples
     )
     allowed = _allowed(fair)
-    return [
-        GapChange(
-            *columns[place][:3],
-            columns[reference][2],
-            _refused(columns[place], columns[reference], allowed) or difference,
-        )
-        for (place, reference), difference in zip(pairs, changed, strict=True)
-    ]
+    found = []
+    for (place, reference), difference in zip(pairs, changed, strict=True):
+        refused = _refused(columns[place], columns[reference], allowed)
+        names = (*columns[place][:3], columns[reference][2])
+        found.append(GapChange(*names, refused or difference, refused is not None))
+    return found
 
 
 def _refused(

@@ -24,7 +24,7 @@ METHOD = (
     "the questions that both arms have it on, so its difference need not equal the difference of "
     "the two means.",
     "A value that could not be computed is null with its reason, never 0. Runs of the same arm and "
-    "seed count once: the latest.",
+    "seed that learned from the same and were asked the same count once: the latest.",
 )
 
 

@@ -29,15 +29,16 @@ def rows_worth(
 ) -> tuple[RowsWorth, ...]:
     """The best series of a grid of row numbers against each other one.
 
-    None where rows are not what varies, or where no two arms of equal size may be compared: what
-    keeps them apart would be taken for rows.
+    None where rows are not what varies, or where arms of equal size, or of one series, may not be
+    compared: what keeps them apart would be taken for rows.
     """
     if grid is None or grid.keys != (NUM_EXAMPLES,):
         return ()
     by_name = {entry.name: entry for entry in entries}
+    refused = {(one.first, one.second) for one in grid.changes if one.is_refused}
     found = []
     for first, second in dict.fromkeys((gap.first, gap.second) for gap in grid.gaps):
-        if first == grid.series[0]:
+        if first == grid.series[0] and (first, second) not in refused:
             own, other = (_curve(grid, by_name, series) for series in (first, second))
             scores = [table.columns((one, grid.metric) for one in each.values())
                       for each in (own, other)]  # fmt: skip
