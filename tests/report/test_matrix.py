@@ -166,3 +166,17 @@ def test_what_was_not_measured_is_a_dash_and_no_losses_make_no_section(
     assert cells["c"][1] == "—"
     assert isinstance(chart, Chart)
     assert None in [value for row in chart.figure.data[0].z for value in row]
+
+
+def test_a_column_without_a_defined_loss_is_left_out_by_name(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_run(tmp_path / "0", arm="data=a", teacher="a", num_questions=14)
+    scores = {"eval/loss/a": 1.0, "eval/loss/b": None}
+    write_jsonl(
+        tmp_path / "0" / "losses.jsonl", [{"id": "h", "author": "student", "scores": scores}]
+    )
+    matrix = loss_matrix(compare(load_runs(tmp_path), num_resamples=20))
+    assert matrix is not None
+    assert matrix.teachers == ("a",)
+    assert matrix.notes == ("No column for b: no loss on its held-out answers is defined.",)

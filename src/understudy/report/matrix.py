@@ -100,7 +100,7 @@ def _note(rows: Sequence[tuple[Row, int]], metric: str, teacher: str, shared: Se
     """What a column leaves out, "" where nothing."""
     counts = [len(row.entry.mean_scores(metric)) for row, _ in rows]
     if not any(counts):
-        return ""
+        return f"No column for {teacher}: no loss on its held-out answers is defined."
     if not shared:
         return (
             f"No column for {teacher}: the arms share no held-out instruction whose answer is "
