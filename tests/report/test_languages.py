@@ -48,7 +48,7 @@ def test_the_terminal_has_a_column_for_each_language(compared: Comparison) -> No
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     header = next(line for line in text.splitlines() if line.startswith(" arm"))
-    assert header.split() == "arm English (n = 35) Chinese (n = 35)".split()
+    assert header.split() == ["arm", "English", "(n", "=", "35)", "Chinese", "(n", "=", "35)"]
     assert "paired differences by language asked in" in text
 
 
