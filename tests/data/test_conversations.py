@@ -174,7 +174,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "messages",
         {"text": "a"},
-        r"'messages': missing; the row has 'text'; type \+data\.fields\.mes",
+        r"'messages': missing; the row has 'text'; type data\.fields\.mes",
     ),
     (
         "messages",
@@ -241,7 +241,7 @@ def test_comparisons_of_answers_are_refused_as_such(tmp_path: Path) -> None:
 
 def test_conversations_without_any_answer_are_refused(tmp_path: Path) -> None:
     rows = [spoken("messages", ("u", "Say a"))]
-    with pytest.raises(InputError, match=r"ends with an answer; give .* \+data\.fields\.messages="):
+    with pytest.raises(InputError, match=r"ends with an answer; give .* data\.fields\.messages="):
         source(tmp_path, "messages", rows).read()
 
 
