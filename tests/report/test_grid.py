@@ -10,14 +10,14 @@ import pytest
 
 from understudy.metrics.exchange import Exchange, Rows
 from understudy.metrics.intervals import paired_differences
-from understudy.pages.page import Chart, Folded, Table
+from understudy.pages.page import Chart, Folded, Table, Text
 from understudy.report.build import report_json
 from understudy.report.compare import Comparison, compare
 from understudy.report.findings import lead
 from understudy.report.grid import Grid
 from understudy.report.grid_sections import grid_sections, rows_text, worth_line, worth_title
 from understudy.report.read.runs import RunSet, load_runs
-from understudy.report.scaling import RowsWorth
+from understudy.report.scaling import RowsWorth, falls_text
 from understudy.report.sections import report_page
 
 AddRun = Callable[..., Path]
@@ -290,7 +290,8 @@ def worth_of(*worths: Rows | None) -> RowsWorth:
          "200 rows of a are worth 302 rows of b [302, > 800]"),
         ((Rows(800, ">"), Rows(800, ">")), "Even 800 rows of b fall short of 100 rows of a"),
         ((Rows(100, "<"),),
-         "100 rows of a are worth fewer than 100 rows of b [< 100, > 800]"),
+         "What rows of a are worth in rows of b is not told: 100 are worth anything "
+         "[< 100, > 800]"),
         ((None,), "What rows of a are worth in rows of b is undefined"),
     ],
 )  # fmt: skip
@@ -298,12 +299,58 @@ def test_what_rows_are_worth_in_words(worths: tuple[Rows | None, ...], title: st
     assert worth_title([worth_of(*worths)]) == title
 
 
+@pytest.mark.parametrize(
+    ("worth", "low", "high", "title"),
+    [
+        (Rows(700, ">"), Rows(100, "<"), Rows(700, ">"),
+         "What rows of a are worth in rows of b is not told: 100 are worth anything "
+         "[< 100, > 700]"),
+        (Rows(700, ">"), Rows(500), Rows(700, ">"),
+         "100 rows of a are worth more than 700 rows of b [500, > 700]"),
+        (Rows(700, ">"), Rows(700, ">"), Rows(700, ">"),
+         "Even 700 rows of b fall short of 100 rows of a"),
+        (Rows(700, ">"), None, None,
+         "100 rows of a are worth more than 700 rows of b (no interval)"),
+    ],
+)  # fmt: skip
+def test_a_title_claims_no_more_than_the_interval(
+    worth: Rows, low: Rows | None, high: Rows | None, title: str
+) -> None:
+    rate = Exchange(100, worth, low, high, 9)
+    assert worth_title([RowsWorth("a", "b", "eval/rouge_l", (rate,), {})]) == title
+
+
+def test_a_curve_that_falls_is_named_beside_what_rows_are_worth(
+    compared: Callable[..., Comparison],
+) -> None:
+    cells = rows_of()
+    fallen, changes = "data=weak,data.num_examples=400", cells["data=weak,data.num_examples=400"][1]
+    found = compared(cells | {fallen: (0.05, changes)}, seeds=2)
+    (pair,) = found.rows_worth
+    (fall,) = pair.falls
+    assert (fall.series, fall.smaller, fall.larger) == ("weak", 200, 400)
+    means = [fmean(scores(found, f"weak, {size} rows").values()) for size in (200, 400)]
+    assert fall.difference.mean == pytest.approx(means[1] - means[0])
+    assert fall.is_told
+    text = falls_text(found.rows_worth)
+    assert text.startswith("The score of weak falls from 200 to 400 rows (\N{MINUS SIGN}.")
+    assert text.endswith("], more than by noise); its curve is taken as level there.")
+    assert worth_line(pair).endswith(f". {text}")
+    (section,) = grid_sections(found)
+    assert Text(text) in section.blocks
+    assert report_json(found)["rows_worth"][0]["falls"][0]["smaller"] == 200
+
+
 def test_rows_in_words() -> None:
     assert [rows_text(rows) for rows in (Rows(7612.3), Rows(99.6), Rows(250, "<"), None)] == [
         "7,610", "100", "fewer than 250", "—"
     ]  # fmt: skip
     line = worth_line(worth_of(Rows(150), Rows(800, ">")))
-    assert line == "rows of a in rows of b: 100 = 150, 200 = more than 800"
+    assert line == (
+        "rows of a in rows of b: 100 = 150 [150, > 800]; 200 = more than 800 [> 800, > 800]"
+    )
+    open_line = worth_line(worth_of(Rows(100, "<")))
+    assert open_line.endswith("100 = fewer than 100 [< 100, > 800], not told")
 
 
 def test_report_json_holds_the_grid(compared: Callable[..., Comparison]) -> None:

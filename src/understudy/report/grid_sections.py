@@ -23,7 +23,7 @@ from understudy.report.gap_findings import grid_title
 from understudy.report.grid import Gap, GapChange, Grid, Level
 from understudy.report.labels import difference_label, metric_label, number, p_value, spread
 from understudy.report.phrases import capital
-from understudy.report.scaling import RowsWorth
+from understudy.report.scaling import RowsWorth, falls_text
 
 _WORTH_NOTE = (
     "For each number of rows of the first teacher: the smallest number of the second teacher's "
@@ -56,28 +56,48 @@ def grid_sections(comparison: Comparison) -> list[Section]:
 
 
 def worth_title(pairs: Sequence[RowsWorth]) -> str:
-    """What the most rows with a known worth are worth, or which side of the range it is on."""
+    """What the most rows with a worth that is told are worth, or what is told of it.
+
+    "Fall short" is said only where the whole interval lies beyond the measured rows.
+    """
     pair = pairs[0]
     known = [one for one in pair.rates if one.worth is not None]
     if not known:
         return f"What rows of {pair.first} are worth in rows of {pair.second} is undefined"
-    inside = [one for one in known if one.worth and not one.worth.bound]
-    above = [one for one in known if one.worth and one.worth.bound == ">"]
-    if above and (above[0] is known[0] or not inside):
-        one = above[0]
-        most = f"{one.worth.count:,.0f}" if one.worth else ""
+    told = [one for one in known if not _is_open(one)]
+    inside = [one for one in told if one.worth and not one.worth.bound]
+    short = [one for one in told if one.low is not None and one.low.bound == ">"]
+    if short and (short[0] is known[0] or not inside):
+        one = short[0]
+        most = f"{one.low.count:,.0f}" if one.low else ""
         return f"Even {most} rows of {pair.second} fall short of {one.size:,} rows of {pair.first}"
-    one = (inside or known)[-1]
+    if not told:
+        return (
+            f"What rows of {pair.first} are worth in rows of {pair.second} is not told: "
+            f"{known[-1].size:,} are worth anything{interval_text(known[-1])}"
+        )
+    one = (inside or told)[-1]
     return (
         f"{one.size:,} rows of {pair.first} are worth {rows_text(one.worth)} rows of {pair.second}"
-        f"{interval_text(one)}"
+        f"{interval_text(one) or ' (no interval)'}"
     )
 
 
+def _is_open(one: Exchange) -> bool:
+    """True when the interval spans all that was measured: nothing is told of this worth."""
+    ends = one.low, one.high
+    return [end.bound for end in ends if end is not None] == ["<", ">"]
+
+
 def worth_line(pair: RowsWorth) -> str:
-    """All rates of a pair in one line, for a terminal."""
-    told = ", ".join(f"{one.size:,} = {rows_text(one.worth)}" for one in pair.rates)
-    return f"rows of {pair.first} in rows of {pair.second}: {told}"
+    """All rates of a pair with their intervals in one line, for a terminal, and falling curves."""
+    told = "; ".join(
+        f"{one.size:,} = {rows_text(one.worth)}{interval_text(one)}"
+        + (", not told" if _is_open(one) else "")
+        for one in pair.rates
+    )
+    line = f"rows of {pair.first} in rows of {pair.second}: {told}"
+    return f"{line}. {falls_text([pair])}".removesuffix(". ")
 
 
 def rows_text(rows: Rows | None) -> str:
@@ -176,15 +196,16 @@ def worth_titles(pairs: Sequence[RowsWorth]) -> tuple[str, str]:
 def _worth_blocks(pairs: Sequence[RowsWorth]) -> list[Block]:
     dots = worth_dots(pairs)
     table = _worth_table(pairs)
-    note = Words(_WORTH_NOTE, is_muted=True)
+    falls = falls_text(pairs)
+    note = [*([Words(falls)] if falls else []), Words(_WORTH_NOTE, is_muted=True)]
     if not dots:
-        return [table, note]
+        return [table, *note]
     figure = worth_figure(dots, *worth_titles(pairs))
     caption = (
         "What rows are worth, both axes logarithmic; the dotted line is one for one. A triangle is "
         "a worth beyond the rows that were measured; an interval's end may lie there too."
     )
-    return [Chart(figure, caption, worth_title(pairs)), table, note]
+    return [Chart(figure, caption, worth_title(pairs)), table, *note]
 
 
 def _worth_table(pairs: Sequence[RowsWorth]) -> Table:

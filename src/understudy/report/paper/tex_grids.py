@@ -11,6 +11,7 @@ from understudy.report.paper.latex import TexCell, TexTable
 from understudy.report.paper.tex_cells import NOTHING, interval_caption, summary_tex
 from understudy.report.paper.tidy_grids import grid_name
 from understudy.report.phrases import capital
+from understudy.report.scaling import falls_text
 
 
 def grid_tex_tables(comparison: Comparison, num_resamples: int) -> list[TexTable]:
@@ -106,7 +107,9 @@ def _worth(comparison: Comparison) -> list[TexTable]:
     caption = (
         f"What rows are worth in {metric_label(comparison.rows_worth[0].metric)}: the smallest "
         "number of the other teacher's rows with the same score, on monotone curves, linear in "
-        "the logarithm of the rows; 95 % interval of a paired bootstrap over n questions."
+        'the logarithm of the rows; 95 % interval of a paired bootstrap over n questions; ">" and '
+        '"<" are beyond the rows that were measured, where nothing is extrapolated.'
     )
+    caption = f"{caption} {falls_text(comparison.rows_worth)}".rstrip()
     header = ["Rows", "Are worth", "95 % interval", "n"]
     return [TexTable("rows_worth", caption, header, groups, texts=3)]
