@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from understudy.pages.figures import Dot, Line, WorthDot
+from understudy.pages.figures import Dot, Line
 from understudy.pages.heatmap import HeatCell
-from understudy.pages.print_grids import draw_lines, draw_matrix, draw_worth
+from understudy.pages.print_grids import draw_lines, draw_matrix
 from understudy.pages.print_style import COLUMN_INCHES, TEXT_INCHES, Canvas, Fonts, print_style
 from understudy.pages.theme import light
 
@@ -60,17 +60,3 @@ def test_curves_stand_at_their_sizes_with_seeds_and_intervals(canvas: Canvas, is
     assert len([one for one in rest if one.get_marker() == "None"]) == 1
     assert axes.get_xscale() == ("log" if is_log else "linear")
     assert [text.get_text() for text in axes.get_xticklabels()] == ["100", "400"]
-
-
-def test_worth_beyond_the_measured_rows_is_an_open_triangle(canvas: Canvas) -> None:
-    dots = [
-        WorthDot("a in rows of b", 0, 100, 700, 500, 1000, "", ""),
-        WorthDot("a in rows of b", 0, 400, 1600, 1200, 1600, ">", ""),
-    ]
-    draw_worth(canvas, dots, "rows of a", "rows of b")
-    (axes,) = canvas.figure.axes
-    marked = [one for one in axes.lines if one.get_marker() != "None"]
-    assert [one.get_marker() for one in marked] == ["o", "^"]
-    assert marked[1].get_markerfacecolor() == light("ground")
-    assert [xy(one) for one in marked] == [[(100, 700)], [(400, 1600)]]
-    assert len(canvas.figure.legends[0].get_texts()) == 1

@@ -1,6 +1,6 @@
-"""Figures of arms that vary in two things, for a paper: a matrix, curves over sizes, worth in rows.
+"""Figures of arms that vary in two things, for a paper: a matrix and curves over sizes.
 
-The counterparts of pages.heatmap, ``line_figure`` and ``worth_figure``.
+The counterparts of pages.heatmap and ``line_figure``.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from understudy.pages.figures import Line, WorthDot
+from understudy.pages.figures import Line
 from understudy.pages.heatmap import HeatCell
 from understudy.pages.print_figures import draw_interval, legend, row_label, size_with_legend
-from understudy.pages.print_style import COLUMN_INCHES, TEXT_INCHES, Canvas, marker_style
+from understudy.pages.print_style import COLUMN_INCHES, TEXT_INCHES, Canvas
 from understudy.pages.theme import light, series_colour
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _CELL_INCHES = 0.3
 _NARROW_COLUMNS = 4
-_BOUND_MARKERS = {">": "^", "<": "v"}
 
 
 def draw_matrix(
@@ -100,28 +99,3 @@ def _named_ticks(axes: Axes, ticks: dict[float, str], *, is_log: bool) -> None:
         axes.set_xscale("log")
         axes.minorticks_off()
     axes.set_xticks(list(ticks), list(ticks.values()))
-
-
-def draw_worth(canvas: Canvas, dots: Sequence[WorthDot], x_title: str, y_title: str) -> None:
-    """Rows of one teacher against rows of another; triangles point out of the measured range."""
-    names = dict.fromkeys((dot.name, dot.series) for dot in dots)
-    size_with_legend(canvas, COLUMN_INCHES, 2.4, [name for name, _ in names])
-    axes = canvas.figure.subplots()
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    ends = [value for dot in dots for value in (dot.x, dot.y, dot.low, dot.high)]
-    diagonal = [min(ends), max(ends)]
-    dotted = (0, (1, 1.5))
-    axes.plot(diagonal, diagonal, color=light("muted"), linewidth=0.8, linestyle=dotted, zorder=1)
-    for dot in dots:
-        axes.plot([dot.x, dot.x], [dot.low, dot.high], color=series_colour(dot.series))
-        own = marker_style(dot.series, size=4.5)
-        if dot.bound:
-            own |= {"marker": _BOUND_MARKERS[dot.bound], "markerfacecolor": light("ground")}
-        axes.plot([dot.x], [dot.y], zorder=3, **own)
-    _named_ticks(axes, {dot.x: f"{dot.x:,.0f}" for dot in dots}, is_log=True)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(axis="y")
-    axes.set_xlabel(canvas.fonts.shown(x_title))
-    axes.set_ylabel(canvas.fonts.shown(y_title))
-    legend(canvas, list(names))

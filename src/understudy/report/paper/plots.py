@@ -10,12 +10,13 @@ from understudy.pages.print_figures import (
     draw_intervals,
     draw_losses,
 )
-from understudy.pages.print_grids import draw_lines, draw_matrix, draw_worth
+from understudy.pages.print_grids import draw_lines, draw_matrix
 from understudy.pages.print_style import Draw
+from understudy.pages.print_worth import draw_worth
 from understudy.report import curves
 from understudy.report.cells import difference_dots, result_dots, series_of
 from understudy.report.compare import Comparison
-from understudy.report.grid_sections import grid_lines, worth_dots, worth_titles, x_title
+from understudy.report.grid_sections import grid_lines, x_title
 from understudy.report.labels import BUCKETS, metric_label, parts_of
 from understudy.report.matrix import heat_cells, loss_matrix
 from understudy.report.paper.tidy_grids import grid_name
@@ -77,11 +78,17 @@ def _grid(comparison: Comparison) -> Draw | None:
 
 
 def _worth(comparison: Comparison) -> Draw | None:
-    dots = worth_dots(comparison.rows_worth)
-    if not dots:
+    """In the colour of the teacher whose rows they are, as its curve over sizes has it."""
+    grid = comparison.grid
+    panels = {
+        pair.second: pair.rates
+        for pair in comparison.rows_worth
+        if any(one.worth for one in pair.rates)
+    }
+    if grid is None or not panels:
         return None
-    own, other = worth_titles(comparison.rows_worth)
-    return partial(draw_worth, dots=dots, x_title=own, y_title=other)
+    own = comparison.rows_worth[0].first
+    return partial(draw_worth, panels=panels, own=own, series=grid.series.index(own))
 
 
 def _buckets(comparison: Comparison) -> Draw | None:
