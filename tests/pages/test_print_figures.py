@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from understudy.pages.figures import Curve, Dot, PartDots
 from understudy.pages.print_figures import (
     draw_buckets,
-    draw_differences,
     draw_intervals,
     draw_losses,
     draw_parts,
@@ -79,15 +78,16 @@ def test_an_undefined_interval_has_no_line(canvas: Canvas) -> None:
     assert lines(canvas.figure.axes[0], with_marker=False) == []
 
 
-def test_differences_show_the_line_of_none(canvas: Canvas) -> None:
-    names = ("a \N{MINUS SIGN} b", f"{'x' * 30} \N{MINUS SIGN} b")
-    draw_differences(canvas, [Dot(name, 0.3, 0.2, 0.4, 9, -1) for name in names], "difference")
+def test_a_long_name_is_whole_and_its_row_higher(canvas: Canvas) -> None:
+    name = "lab_medium num_examples=400 max_length_ratio=1.25 prompt=chat_template"
+    draw_intervals(canvas, [STRONG, Dot(name, 0.3, 0.2, 0.4, 9, 1)], "accuracy")
     (axes,) = canvas.figure.axes
-    assert xs(axes.lines[-1]) == [0, 0]
-    assert axes.get_xlim()[0] < 0
-    assert [text.get_text() for text in axes.get_yticklabels()] == [
-        "a\n\N{MINUS SIGN} b", f"{'x' * 13}…{'x' * 13}\n\N{MINUS SIGN} b"
-    ]  # fmt: skip
+    label = axes.get_yticklabels()[1].get_text()
+    assert "".join(label.split()) == name.replace(" ", "")
+    long = canvas.figure.get_figheight()
+    canvas.figure.clear()
+    draw_intervals(canvas, [STRONG, BASE], "accuracy")
+    assert long > canvas.figure.get_figheight()
 
 
 def test_an_undefined_bucket_is_a_gap_and_no_zero(canvas: Canvas) -> None:

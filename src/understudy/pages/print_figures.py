@@ -22,37 +22,32 @@ _ROW_INCHES = 0.32
 _FRAME_INCHES = 0.55
 _LEGEND_ROW_INCHES = 0.17
 _LABEL_WIDTH = 20
-_PAIR_WIDTH = 26
+_TITLE_WIDTH = 36
 _LEGEND_WIDTH = 40
-_MINUS = "\N{MINUS SIGN}"
+_LINE_INCHES = 0.125
 _SPAN = 0.6
 
 
 def draw_intervals(canvas: Canvas, dots: Sequence[Dot], axis_title: str) -> None:
     """A row for each arm: its mean and interval, single seeds as ticks below it."""
-    canvas.size(COLUMN_INCHES, _FRAME_INCHES + _ROW_INCHES * len(dots))
+    names = [row_label(canvas, dot.name) for dot in dots]
+    title = textwrap.fill(axis_title, _TITLE_WIDTH)
+    height = _FRAME_INCHES + row_inches(names) * len(dots) + _LINE_INCHES * title.count("\n")
+    canvas.size(COLUMN_INCHES, height)
     axes = canvas.figure.subplots()
     for row, dot in enumerate(dots):
         draw_interval(axes, dot, x=dot.mean, y=row)
-        _seeds(axes, dot, row)
+        draw_seeds(axes, dot, row + 0.3)
         axes.annotate(
             canvas.fonts.shown(dot.text), (dot.mean, row), (0, 4), textcoords="offset points",
             ha="center", va="bottom", fontsize=7,
         )  # fmt: skip
-    names = [pair_label(canvas, dot.name) for dot in dots]
     axes.set_yticks(range(len(dots)), names)
     axes.set_ylim(len(dots) - 0.5, -0.75)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.06)
     axes.grid(axis="x")
-    axes.set_xlabel(canvas.fonts.shown(axis_title))
-
-
-def draw_differences(canvas: Canvas, dots: Sequence[Dot], axis_title: str) -> None:
-    """A row for each pair, with the line of no difference."""
-    draw_intervals(canvas, dots, axis_title)
-    (axes,) = canvas.figure.axes
-    axes.axvline(0, color=light("ink"), linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
+    axes.set_xlabel(canvas.fonts.shown(title))
 
 
 def draw_buckets(
@@ -143,12 +138,12 @@ def draw_interval(axes: Axes, dot: Dot, *, x: float, y: float, is_upright: bool 
     axes.plot([x], [y], zorder=3, **marker_style(dot.series, size=4.5))
 
 
-def _seeds(axes: Axes, dot: Dot, row: int) -> None:
-    """Single seeds as ticks; one seed alone is the mean and has none."""
+def draw_seeds(axes: Axes, dot: Dot, y: float) -> None:
+    """Single seeds as ticks at ``y``; one seed alone is the mean and has none."""
     if len(dot.by_seed) > 1:
         values = list(dot.by_seed.values())
         axes.plot(
-            values, [row + 0.3] * len(values), linestyle="none", marker="|", markersize=5,
+            values, [y] * len(values), linestyle="none", marker="|", markersize=5,
             markeredgewidth=0.9, color=series_colour(dot.series),
         )  # fmt: skip
 
@@ -159,33 +154,26 @@ def _shift(place: int, count: int) -> float:
 
 
 def row_label(canvas: Canvas, name: str) -> str:
-    """A name on at most two lines, a long one cut in its middle; wide letters count twice."""
+    """A name on as many lines as it needs, never cut; wide letters count twice."""
     num_wide = sum(east_asian_width(char) in "WF" for char in name)
     width = _LABEL_WIDTH * len(name) // (len(name) + num_wide) if name else _LABEL_WIDTH
-    if len(name) > 2 * width - width // 4:
-        name = f"{name[:width]}…{name[-(width // 2) :]}"
     lines = textwrap.wrap(canvas.fonts.shown(name), width, break_long_words=True)
     return "\n".join(lines) or "—"
 
 
-def pair_label(canvas: Canvas, name: str) -> str:
-    """A difference's name with an arm on each line; another name as :func:`row_label` has it."""
-    first, sign, second = name.partition(f" {_MINUS} ")
-    if not sign:
-        return row_label(canvas, name)
-    lines = (_shortened(first, _PAIR_WIDTH), f"{_MINUS} {_shortened(second, _PAIR_WIDTH)}")
-    return canvas.fonts.shown("\n".join(lines))
+def row_inches(labels: Sequence[str]) -> float:
+    """The height of a row that holds the longest of its labels."""
+    num_lines = max((label.count("\n") + 1 for label in labels), default=1)
+    return max(_ROW_INCHES, _LINE_INCHES * num_lines + 0.07)
 
 
-def _shortened(name: str, width: int) -> str:
-    """The name, its middle left out where it is longer than ``width``."""
-    half = width // 2
-    return name if len(name) <= width else f"{name[:half]}…{name[-half:]}"
+def _legend_label(name: str) -> str:
+    return textwrap.fill(name, _LEGEND_WIDTH, break_long_words=True)
 
 
 def _num_columns(canvas: Canvas, names: Sequence[str]) -> int:
     """How many entries of a legend stand side by side in the figure's width."""
-    longest = max((len(_shortened(name, _LEGEND_WIDTH)) for name in names), default=1)
+    longest = max((min(len(name), _LEGEND_WIDTH) for name in names), default=1)
     width = float(canvas.figure.get_figwidth())
     return max(1, min(len(names), int(width / (0.35 + 0.066 * longest))))
 
@@ -194,7 +182,8 @@ def size_with_legend(canvas: Canvas, width: float, height: float, names: Sequenc
     """Sets the size so that ``height`` inches stay below the legend's rows."""
     canvas.size(width, height)
     rows = -(-len(names) // _num_columns(canvas, names))
-    canvas.size(width, height + _LEGEND_ROW_INCHES * rows)
+    lines = max((_legend_label(name).count("\n") + 1 for name in names), default=1)
+    canvas.size(width, height + _LEGEND_ROW_INCHES * rows * lines)
 
 
 def legend(canvas: Canvas, series: Sequence[tuple[str, int]]) -> None:
@@ -208,7 +197,7 @@ def legend(canvas: Canvas, series: Sequence[tuple[str, int]]) -> None:
     ]
     canvas.figure.legend(
         handles,
-        [canvas.fonts.shown(_shortened(name, _LEGEND_WIDTH)) for name in names],
+        [canvas.fonts.shown(_legend_label(name)) for name in names],
         loc="outside upper left",
         ncols=_num_columns(canvas, names),
         borderaxespad=0.2,

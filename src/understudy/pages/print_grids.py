@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 from understudy.pages.figures import Line
 from understudy.pages.heatmap import HeatCell
-from understudy.pages.print_figures import draw_interval, legend, row_label, size_with_legend
+from understudy.pages.print_figures import (
+    draw_interval,
+    legend,
+    row_inches,
+    row_label,
+    size_with_legend,
+)
 from understudy.pages.print_style import COLUMN_INCHES, TEXT_INCHES, Canvas
 from understudy.pages.theme import light, series_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_CELL_INCHES = 0.3
 _NARROW_COLUMNS = 4
 
 
@@ -33,7 +38,8 @@ def draw_matrix(
     from matplotlib.patches import Rectangle  # noqa: PLC0415
 
     width = COLUMN_INCHES if len(columns) <= _NARROW_COLUMNS else TEXT_INCHES
-    canvas.size(width, 0.6 + _CELL_INCHES * len(rows))
+    names = [row_label(canvas, name) for name in rows]
+    canvas.size(width, 0.6 + row_inches(names) * len(rows))
     axes = canvas.figure.subplots()
     for y, row in enumerate(cells):
         for x, cell in enumerate(row):
@@ -45,7 +51,7 @@ def draw_matrix(
                 )
             axes.text(x, y, canvas.fonts.shown(cell.text), ha="center", va="center_baseline")
     axes.set_xticks(range(len(columns)), [row_label(canvas, name) for name in columns])
-    axes.set_yticks(range(len(rows)), [row_label(canvas, name) for name in rows])
+    axes.set_yticks(range(len(rows)), names)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.xaxis.tick_top()

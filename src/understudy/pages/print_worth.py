@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.metrics.exchange import Exchange, Rows
 from understudy.pages.print_style import COLUMN_INCHES, TEXT_INCHES, Canvas, marker_style
@@ -89,7 +89,7 @@ def _panel(axes: Axes, rates: Sequence[Exchange], series: int, *, is_narrow: boo
     sizes = [one.size for one in rates]
     low, high = max(min(sizes), span.low), min(max(sizes), span.high)
     if low < high:
-        line = {"color": light("muted"), "linewidth": 0.8, "linestyle": _DOTTED}
+        line: dict[str, Any] = {"color": light("muted"), "linewidth": 0.8, "linestyle": _DOTTED}
         axes.plot([low, high], [low, high], zorder=1, label="one for one", **line)
     for edge, beyond in ((span.high, span.above), (span.low, span.below)):
         if beyond is not None:
@@ -109,7 +109,7 @@ def _mark(axes: Axes, one: Exchange, span: _Range, series: int) -> None:
     axes.plot([one.size], [span.place(one.worth)], zorder=3, **_style(one.worth.bound, series))
 
 
-def _style(bound: str, series: int) -> dict[str, object]:
+def _style(bound: str, series: int) -> dict[str, Any]:
     own = marker_style(series, size=4.5)
     return own | {"marker": _TRIANGLES[bound], "markersize": 6} if bound else own
 

@@ -6,19 +6,20 @@ from functools import partial
 
 from understudy.pages.print_figures import (
     draw_buckets,
-    draw_differences,
     draw_intervals,
     draw_losses,
 )
 from understudy.pages.print_grids import draw_lines, draw_matrix
+from understudy.pages.print_pairs import draw_differences
 from understudy.pages.print_style import Draw
 from understudy.pages.print_worth import draw_worth
 from understudy.report import curves
-from understudy.report.cells import difference_dots, result_dots, series_of
+from understudy.report.cells import result_dots, series_of
 from understudy.report.compare import Comparison
 from understudy.report.grid_sections import grid_lines, x_title
 from understudy.report.labels import BUCKETS, metric_label, parts_of
 from understudy.report.matrix import heat_cells, loss_matrix
+from understudy.report.paper.pairs import pair_groups
 from understudy.report.paper.tidy_grids import grid_name
 from understudy.report.parts import part_series
 
@@ -58,12 +59,11 @@ def _result(comparison: Comparison) -> Draw | None:
 
 
 def _differences(comparison: Comparison) -> Draw | None:
-    metric = comparison.headline
-    dots = difference_dots(one for one in comparison.differences if one.metric == metric)
-    if not dots or metric is None:
+    groups, note = pair_groups(comparison)
+    if not groups or comparison.headline is None:
         return None
-    title = f"difference in {metric_label(metric)}"
-    return partial(draw_differences, dots=dots[:_MAX_ROWS], axis_title=title)
+    title = f"difference in {metric_label(comparison.headline)}"
+    return partial(draw_differences, groups=groups, axis_title=title, note=note)
 
 
 def _grid(comparison: Comparison) -> Draw | None:
