@@ -41,6 +41,17 @@ def test_the_table_has_means_over_runs_and_dashes(tmp_path: Path, add_run: AddRu
         "7.00", "5.00", "13", "10,002", "300,000", "≥ 1.3e+11", ".500", "cpu"
     ]  # fmt: skip
     assert rows["old"] == ["—", "—", "—", "10,001", "—", "—", "—", "—"]
+    assert "Dollars are what was paid" in table.caption
+
+
+def test_dollars_and_device_have_columns_where_a_run_recorded_them(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    add_run(tmp_path / "0", timings=TIMINGS, num_questions=2)
+    table = costs_table(compare(load_runs(tmp_path), num_resamples=20))
+    assert list(table.header)[-1] == "Training operations"
+    assert {len(row) for row in table.rows} == {len(table.header)}
+    assert "Dollars" not in table.caption
 
 
 def test_timings_that_are_no_numbers_are_a_broken_manifest(tmp_path: Path, add_run: AddRun) -> None:

@@ -20,32 +20,36 @@ _CAPTION = (
     "What one run of each arm took, a mean over its runs. Seconds of evaluating include the "
     "baselines, which a cache may answer; the total includes reading data. Training compute is "
     "estimated as 6 operations a parameter and token (a forward and a backward pass); at least so "
-    "many where only the supervised tokens are recorded, since prompts are read as well. Dollars "
-    "are what was paid for answers and judgements: a dash where nothing was bought."
+    "many where only the supervised tokens are recorded, since prompts are read as well."
 )
+_DOLLARS = "Dollars are what was paid for answers and judgements: a dash where nothing was bought."
+_WHERE_RECORDED = ("Dollars", "Device")
 
 
 def costs_table(comparison: Comparison) -> Table:
-    """Seconds, tokens a second, parameters, training compute, dollars and device of every arm."""
-    rows = [
-        [
-            Cell(row.name, series=series),
-            *(
-                Cell(number(_mean(row, seconds)))
-                for seconds in (training_seconds, evaluating_seconds, total_seconds)
-            ),
-            summary_cell(row.metrics.get("train/tokens_per_second")),
-            Cell(_amount(_mean(row, parameters))),
-            _flops_cell(row),
-            Cell(number(_mean(row, dollars))),
-            Cell(_devices(row.entry.runs)),
-        ]
-        for series, row in enumerate(comparison.arms)
-    ]
-    header = ["Arm", "Seconds training", "Seconds evaluating", "Seconds in all",
-              "Supervised tokens a second", "Parameters", "Training operations", "Dollars",
-              "Device"]  # fmt: skip
-    return Table(_CAPTION, header, rows)
+    """Seconds, tokens a second, parameters and training compute of every arm.
+
+    Dollars and device have a column where a run recorded them.
+    """
+    arms = comparison.arms
+    columns = {
+        "Seconds training": [Cell(number(_mean(row, training_seconds))) for row in arms],
+        "Seconds evaluating": [Cell(number(_mean(row, evaluating_seconds))) for row in arms],
+        "Seconds in all": [Cell(number(_mean(row, total_seconds))) for row in arms],
+        "Supervised tokens a second": [
+            summary_cell(row.metrics.get("train/tokens_per_second")) for row in arms
+        ],
+        "Parameters": [Cell(_amount(_mean(row, parameters))) for row in arms],
+        "Training operations": [_flops_cell(row) for row in arms],
+        "Dollars": [Cell(number(_mean(row, dollars))) for row in arms],
+        "Device": [Cell(_devices(row.entry.runs)) for row in arms],
+    }
+    for name in _WHERE_RECORDED:
+        if all(cell.text == _UNKNOWN for cell in columns[name]):
+            del columns[name]
+    names = [Cell(row.name, series=series) for series, row in enumerate(arms)]
+    caption = f"{_CAPTION} {_DOLLARS}" if "Dollars" in columns else _CAPTION
+    return Table(caption, ["Arm", *columns], list(zip(names, *columns.values(), strict=True)))
 
 
 def training_seconds(run: RunRecord) -> float | None:
