@@ -323,9 +323,10 @@ def test_a_title_claims_no_more_than_the_interval(
 def test_a_curve_that_falls_is_named_beside_what_rows_are_worth(
     compared: Callable[..., Comparison],
 ) -> None:
-    cells = rows_of()
-    fallen, changes = "data=weak,data.num_examples=400", cells["data=weak,data.num_examples=400"][1]
-    found = compared(cells | {fallen: (0.05, changes)}, seeds=2)
+    cells: dict[str, tuple[float, dict[str, object]]] = dict(rows_of())
+    fallen = "data=weak,data.num_examples=400"
+    cells[fallen] = (0.05, cells[fallen][1])
+    found = compared(cells, seeds=2)
     (pair,) = found.rows_worth
     (fall,) = pair.falls
     assert (fall.series, fall.smaller, fall.larger) == ("weak", 200, 400)

@@ -26,6 +26,7 @@ _TITLE_WIDTH = 36
 _LEGEND_WIDTH = 40
 _LINE_INCHES = 0.125
 _SPAN = 0.6
+_PART_SPAN = 0.8
 
 
 def draw_intervals(canvas: Canvas, dots: Sequence[Dot], axis_title: str) -> None:
@@ -83,25 +84,32 @@ def draw_buckets(
 
 
 def draw_parts(
-    canvas: Canvas, series: Sequence[PartDots], parts: Sequence[str], axis_title: str
+    canvas: Canvas,
+    series: Sequence[PartDots],
+    parts: Sequence[str],
+    axis_title: str,
+    note: str = "",
 ) -> None:
     """A row for each part, in it a dot with its interval for each arm and baseline."""
-    height = _FRAME_INCHES + len(parts) * max(_ROW_INCHES, 0.11 * len(series) + 0.1)
+    names = [row_label(canvas, part) for part in parts]
+    row = max(row_inches(names), 0.09 * len(series) + 0.08)
+    title = textwrap.fill(axis_title, _TITLE_WIDTH) + ("\n" + note if note else "")
+    height = _FRAME_INCHES + len(parts) * row + _LINE_INCHES * title.count("\n")
     size_with_legend(canvas, COLUMN_INCHES, height, [one.name for one in series])
     axes = canvas.figure.subplots()
     for place, one in enumerate(series):
-        shift = _shift(place, len(series))
-        for row, part in enumerate(parts):
+        shift = _shift(place, len(series)) * _PART_SPAN / _SPAN
+        for at, part in enumerate(parts):
             dot = one.dots.get(part)
             if dot is not None:
-                draw_interval(axes, dot, x=dot.mean, y=row + shift)
-    axes.set_yticks(range(len(parts)), [row_label(canvas, part) for part in parts])
+                draw_interval(axes, dot, x=dot.mean, y=at + shift)
+    axes.set_yticks(range(len(parts)), names)
     axes.set_ylim(len(parts) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     for border in range(1, len(parts)):
         axes.axhline(border - 0.5, color=light("grid"), linewidth=0.5)
     axes.grid(axis="x")
-    axes.set_xlabel(canvas.fonts.shown(axis_title))
+    axes.set_xlabel(canvas.fonts.shown(title))
     legend(canvas, [(one.name, one.series) for one in series])
 
 

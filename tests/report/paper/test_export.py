@@ -39,7 +39,7 @@ def test_the_files_of_an_ordinary_report(report: Report) -> None:
     assert {"arms.csv", "metrics.csv", "seeds.csv", "differences.csv", "budgets.csv", "costs.csv",
             "refused.csv", "result.tex", "differences.tex", "families.tex", "splits.tex",
             "buckets.tex", "budgets.tex"} <= tables  # fmt: skip
-    drawn = ("result", "differences", "buckets", "losses")
+    drawn = ("result", "differences", "families", "splits", "buckets", "losses")
     assert {f"{name}.{kind}" for name in drawn for kind in ("pdf", "svg")} <= figures
     assert {path.stem for path in report.files} <= NAMES
     assert all(path.stat().st_size for path in report.files)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
+from understudy.pages.figures import PartDots
 from understudy.pages.print_figures import (
     draw_buckets,
     draw_intervals,
     draw_losses,
+    draw_parts,
 )
 from understudy.pages.print_grids import draw_lines, draw_matrix
 from understudy.pages.print_pairs import draw_differences
@@ -17,13 +20,16 @@ from understudy.report import curves
 from understudy.report.cells import result_dots, series_of
 from understudy.report.compare import Comparison
 from understudy.report.grid_sections import grid_lines, x_title
-from understudy.report.labels import BUCKETS, metric_label, parts_of
+from understudy.report.labels import metric_label
 from understudy.report.matrix import heat_cells, loss_matrix
 from understudy.report.paper.pairs import pair_groups
+from understudy.report.paper.printed_parts import PrintedParts, num_questions, printed_parts
 from understudy.report.paper.tidy_grids import grid_name
 from understudy.report.parts import part_series
 
 _MAX_ROWS = 30
+_MAX_SERIES = 12
+_MAX_DOTS = 80
 
 
 def plots(comparison: Comparison) -> dict[str, Draw]:
@@ -33,7 +39,7 @@ def plots(comparison: Comparison) -> dict[str, Draw]:
         "differences": _differences(comparison),
         grid_name(comparison): _grid(comparison),
         "rows_worth": _worth(comparison),
-        "buckets": _buckets(comparison),
+        **_parts(comparison),
         "loss_matrix": _matrix(comparison),
         "losses": _losses(comparison),
     }
@@ -91,20 +97,41 @@ def _worth(comparison: Comparison) -> Draw | None:
     return partial(draw_worth, panels=panels, own=own, series=grid.series.index(own))
 
 
-def _buckets(comparison: Comparison) -> Draw | None:
-    found = parts_of("eval/rouge_l", comparison.metrics)
-    parts = {bucket: found[bucket] for bucket in BUCKETS if bucket in found}
-    series = part_series(comparison, parts)
-    if not series:
-        return None
-    counts = {
-        part: max((one.dots[part].n for one in series if part in one.dots), default=0)
-        for part in parts
-    }
+def _parts(comparison: Comparison) -> dict[str, Draw]:
+    """The page's figures of parts; of many arms, the first, as the figure then says."""
+    found: dict[str, Draw] = {}
+    for parts in printed_parts(comparison):
+        series = part_series(comparison, parts.metrics)
+        if not series or not comparison.arms:
+            continue
+        draw = _bucket_draw if parts.name == "buckets" else _part_draw
+        found[parts.name] = draw(comparison, parts, series)
+    return found
+
+
+def _bucket_draw(comparison: Comparison, parts: PrintedParts, series: Sequence[PartDots]) -> Draw:
+    counts = {label: num_questions(comparison, one) for label, one in parts.labels.items()}
     return partial(
-        draw_buckets, series=series, counts=counts,
-        axis_title="ROUGE-L", part_title="words in the reference",
-    )  # fmt: skip
+        draw_buckets, series=series, counts=counts, axis_title=parts.title, part_title=parts.what
+    )
+
+
+def _part_draw(comparison: Comparison, parts: PrintedParts, series: Sequence[PartDots]) -> Draw:
+    kept, note = shown_series(series, len(parts.labels))
+    return partial(
+        draw_parts, series=kept, parts=list(parts.labels), axis_title=parts.title, note=note
+    )
+
+
+def shown_series(series: Sequence[PartDots], num_parts: int) -> tuple[list[PartDots], str]:
+    """As many arms and baselines as a page has room for, and what to say of the others."""
+    room = max(2, min(_MAX_SERIES, _MAX_DOTS // num_parts))
+    arms = [one for one in series if one.series >= 0]
+    baselines = [one for one in series if one.series < 0]
+    kept = arms[: max(1, room - len(baselines))]
+    if len(kept) == len(arms):
+        return list(series), ""
+    return [*kept, *baselines], f"the first {len(kept)} of {len(arms)} arms; metrics.csv has all"
 
 
 def _matrix(comparison: Comparison) -> Draw | None:

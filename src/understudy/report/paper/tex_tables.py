@@ -18,27 +18,16 @@ from understudy.report.labels import (
     number,
     p_value,
     parse_metric,
-    part_label,
-    parts_of,
     spread,
 )
 from understudy.report.paper.latex import TexCell, TexTable, tex_table
+from understudy.report.paper.printed_parts import PrintedParts, num_questions, printed_parts
 from understudy.report.paper.tex_cells import NOTHING, interval_caption, summary_tex
 from understudy.report.paper.tex_grids import grid_tex_tables
-from understudy.report.paper.tidy import part_kind
 from understudy.report.phrases import capital
 
 _MAX_METRICS = 4
 _MAX_PAIRS = 20
-_PART_TABLES = {
-    "family": ("families", "task family"),
-    "split": ("splits", "test split"),
-    "set": ("sets", "question set"),
-    "language": ("languages", "language"),
-    "bucket": ("buckets", "words in the reference"),
-}
-_SEVERAL = ("set", "language")
-"""What every question has one of; one alone says nothing."""
 
 
 def tex_tables(comparison: Comparison, num_resamples: int = NUM_RESAMPLES) -> dict[str, str]:
@@ -124,45 +113,21 @@ def _contrast(one: Contrast) -> list[TexCell]:
 
 
 def _parts(comparison: Comparison, num_resamples: int) -> list[TexTable]:
-    """The headline by family, split, set and language, and ROUGE-L by length."""
-    tables = []
-    for kind, (name, what) in _PART_TABLES.items():
-        base = "eval/rouge_l" if kind == "bucket" else str(comparison.headline)
-        parts = _parts_of(comparison, base, kind)
-        if len(parts) > (kind in _SEVERAL):
-            tables.append(_part_table(comparison, name, parts, _caption(base, what, num_resamples)))
-    return tables
+    """The parts of the questions that the page has, but for empty ones."""
+    return [_part_table(comparison, parts, num_resamples) for parts in printed_parts(comparison)]
 
 
-def _parts_of(comparison: Comparison, base: str, kind: str) -> dict[str, str]:
-    """Label to metric; no splits where they are the sets' names once more."""
-    found = parts_of(base, comparison.metrics)
-    of_kind = {part_kind(part)[1]: part for part in found if part_kind(part)[0] == kind}
-    if kind == "split" and of_kind.keys() == {part_kind(part)[1] for part in found
-                                              if part_kind(part)[0] == "set"}:  # fmt: skip
-        return {}
-    return {part_label(part): found[part] for part in of_kind.values()}
-
-
-def _caption(base: str, what: str, num_resamples: int) -> str:
-    return f"{capital(metric_label(base))} by {what}: {interval_caption(num_resamples)}."
-
-
-def _part_table(
-    comparison: Comparison, name: str, parts: Mapping[str, str], caption: str
-) -> TexTable:
-    rows = [row for row, _ in series_of(comparison)]
+def _part_table(comparison: Comparison, parts: PrintedParts, num_resamples: int) -> TexTable:
     cells = {
-        row.name: [summary_tex(row.metrics.get(metric)) for metric in parts.values()]
-        for row in rows
+        row.name: [summary_tex(row.metrics.get(metric)) for metric in parts.labels.values()]
+        for row, _ in series_of(comparison)
     }
-    counts = {part: _most(rows, metric) for part, metric in parts.items()}
-    header = ["Arm", *(f"{part} (n {counts[part]:,})" for part in parts)]
-    return TexTable(name, caption, header, _grouped(comparison, cells))
-
-
-def _most(rows: Sequence[Row], metric: str) -> int:
-    return max((row.metrics[metric].n for row in rows if metric in row.metrics), default=0)
+    columns = (
+        f"{label} (n {num_questions(comparison, metric):,})"
+        for label, metric in parts.labels.items()
+    )
+    caption = f"{capital(parts.title)} by {parts.what}: {interval_caption(num_resamples)}."
+    return TexTable(parts.name, caption, ["Arm", *columns], _grouped(comparison, cells))
 
 
 def _budgets(comparison: Comparison) -> TexTable:
