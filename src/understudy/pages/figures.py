@@ -371,7 +371,8 @@ def _add_seed_dashes(figure: go.Figure, line: Line, x: Sequence[float]) -> None:
 def worth_figure(dots: Sequence[WorthDot], x_title: str, y_title: str) -> go.Figure:
     """Rows of one teacher against rows of another, with the line on which both are worth the same.
 
-    Triangles point out of the measured range, where nothing is extrapolated.
+    Triangles point out of the measured range, where nothing is extrapolated. Several series stand
+    a little apart.
     """
     figure = go.Figure()
     ends = [value for dot in dots for value in (dot.x, dot.y, dot.low, dot.high)]
@@ -379,8 +380,10 @@ def worth_figure(dots: Sequence[WorthDot], x_title: str, y_title: str) -> go.Fig
         line = {"color": light("muted"), "width": 1.5, "dash": "dot"}
         low, high = min(ends), max(ends)
         figure.add_shape(type="line", x0=low, x1=high, y0=low, y1=high, line=line)
-    for name in dict.fromkeys(dot.name for dot in dots):
-        figure.add_trace(_worth_trace([dot for dot in dots if dot.name == name]))
+    names = list(dict.fromkeys(dot.name for dot in dots))
+    for place, name in enumerate(names):
+        apart = 1.06 ** (place - (len(names) - 1) / 2)
+        figure.add_trace(_worth_trace([dot for dot in dots if dot.name == name], apart))
     figure.update_layout(**figure_layout(height=440), showlegend=True)
     ticks = sorted({dot.x for dot in dots})
     figure.update_xaxes(
@@ -391,13 +394,13 @@ def worth_figure(dots: Sequence[WorthDot], x_title: str, y_title: str) -> go.Fig
     return figure
 
 
-def _worth_trace(dots: Sequence[WorthDot]) -> go.Scatter:
+def _worth_trace(dots: Sequence[WorthDot], apart: float) -> go.Scatter:
     (first, *_) = dots
     colour = series_colour(first.series)
     symbols = {"": series_marker(first.series, size=11)["symbol"],
                ">": "triangle-up-open", "<": "triangle-down-open"}  # fmt: skip
     return go.Scatter(
-        x=[dot.x for dot in dots], y=[dot.y for dot in dots], mode="markers",
+        x=[dot.x * apart for dot in dots], y=[dot.y for dot in dots], mode="markers",
         name=label_text(first.name, 40),
         marker={"color": colour, "size": 11, "symbol": [symbols[dot.bound] for dot in dots]},
         error_y={

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from understudy.pages.figures import PartDots, bucket_figure, parts_figure
 from understudy.pages.page import Block, Cell, Chart, Folded, Section, Table
 from understudy.report.cells import dot_of, series_of, summary_cell
-from understudy.report.compare import Comparison
+from understudy.report.compare import Comparison, Row
 from understudy.report.findings import parts_title
 from understudy.report.labels import (
     BUCKETS,
@@ -129,11 +129,16 @@ def _labels(parts: Mapping[str, str]) -> dict[str, str]:
 
 
 def bucket_sections(comparison: Comparison) -> list[Section]:
-    """ROUGE-L by the reference's length, in the paper's buckets."""
+    """ROUGE-L by the reference's length, in the paper's buckets; none where one bucket has all."""
     found = parts_of("eval/rouge_l", comparison.metrics)
-    parts = {bucket: found[bucket] for bucket in BUCKETS if bucket in found}
+    rows = [row for row, _ in series_of(comparison)]
+    parts = {
+        bucket: found[bucket]
+        for bucket in BUCKETS
+        if bucket in found and any(_has_questions(row, found[bucket]) for row in rows)
+    }
     series = part_series(comparison, parts)
-    if not series or not comparison.arms:
+    if len(parts) < 2 or not series or not comparison.arms:
         return []
     counts = {
         part: max(row.metrics[name].n for row, _ in series_of(comparison) if name in row.metrics)
@@ -141,13 +146,17 @@ def bucket_sections(comparison: Comparison) -> list[Section]:
     }
     chart = Chart(
         bucket_figure(series, counts, "ROUGE-L", "words in the reference"),
-        "ROUGE-L (F) by the reference's length in words, the paper's buckets; an empty bucket has "
-        "no point.",
+        "ROUGE-L (F) by the reference's length in words, the paper's buckets; those without a "
+        "question are left out.",
         "ROUGE-L by reference length; the table below holds the numbers",
     )
     title = parts_title(comparison, parts, "ROUGE-L by reference length")
     table = _parts_table(comparison, parts, "ROUGE-L by reference length in words")
     return [Section("buckets", "Lengths", title, [chart, table])]
+
+
+def _has_questions(row: Row, metric: str) -> bool:
+    return metric in row.metrics and row.metrics[metric].n > 0
 
 
 def part_series(comparison: Comparison, parts: Mapping[str, str]) -> list[PartDots]:
