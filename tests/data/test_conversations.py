@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from understudy.data.files import AnswerFile
@@ -277,6 +277,7 @@ conversations = st.fixed_dictionaries({"messages": st.lists(messages, max_size=5
 
 @settings(deadline=None)
 @given(st.lists(conversations, max_size=4))
+@example([{"messages": [{"role": "\x1e"}]}])
 def test_any_conversations_are_rows_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
 ) -> None:

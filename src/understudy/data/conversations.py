@@ -197,10 +197,11 @@ class ChatReader:
             problem = f"missing; the message has {keys}; type data.source.format=FORMAT"
             return file.error(number, problem, field=f"{place}.{name}")
         role = str(message[name])[:40]
+        key = role if role.isidentifier() else "ROLE"
         problem = (
             f"the role {role!r} is none of {', '.join(self._chat.roles)}; say who that is with "
-            f"+data.source.roles.{role}=user|assistant|system, or leave such conversations out "
-            f"with +data.source.roles.{role}={LEAVE_OUT}"
+            f"+data.source.roles.{key}=user|assistant|system, or leave such conversations out "
+            f"with +data.source.roles.{key}={LEAVE_OUT}"
         )
         return file.error(number, problem, field=f"{place}.{name}")
 
