@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from understudy.config.schema import Budget
+from understudy.config.nodes import Budget
 
 STRATEGIES = ("auto", "ddp", "fsdp", "deepspeed")
 

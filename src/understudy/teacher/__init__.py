@@ -1,0 +1,1 @@
+"""What teachers are asked for: answers, translations, ratings and new instructions."""
