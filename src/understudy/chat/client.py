@@ -1,0 +1,198 @@
+"""Asks a model through the official client, within its limits, until it answers or cannot.
+
+An attempt that fails for a moment (5xx, a dropped connection, a timeout, a body that cannot be
+read) is made again after a random wait that doubles, ``max_attempts`` times in all. A 429 is no
+attempt: the whole client pauses, see :mod:`understudy.chat.pauses`. An answer that was cut by
+``max_tokens`` is an answer. Nothing here keeps replies: see the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from types import TracebackType
+
+import httpx2
+import tenacity
+from openai import AsyncOpenAI
+
+from understudy.chat.advice import cannot_ask
+from understudy.chat.chat_model import ChatModel
+from understudy.chat.errors import CannotAskError, Fault, RequestFailedError, Then
+from understudy.chat.faults import fault_of
+from understudy.chat.limits import Limits, Ticket, TokenEstimate
+from understudy.chat.pauses import OnWait, Pauses, asked_wait
+from understudy.chat.providers import key_for, opened
+from understudy.chat.replies import reply_of, utc_now
+from understudy.chat.requests import ChatRequest, Failure, Reply
+
+__all__ = ["CannotAskError", "ChatClient", "RequestFailedError"]
+
+_LONGEST_WAIT_SECONDS = 60.0
+_MODELS_SECONDS = 10.0
+
+
+class ChatClient:
+    """One model, asked by many at once; an async context manager, used in one event loop."""
+
+    def __init__(self, model: ChatModel, *, on_wait: OnWait | None = None) -> None:
+        """``on_wait`` is told of each pause of the whole client: seconds, and why.
+
+        Raises:
+            CannotAskError: There is no key.
+        """
+        self._model = model
+        self._key = key_for(model)
+        self._sent = model.sent_params()
+        self._estimate = TokenEstimate(model.max_tokens)
+        self._limits = Limits(model.requests_per_minute, model.tokens_per_minute, self._estimate)
+        self._pauses = Pauses(f"{model.name} at {model.url}", model.max_wait_seconds, on_wait)
+        self._turn = asyncio.Lock()
+        self._was_answered = False
+        self._api: AsyncOpenAI | None = None
+
+    async def __aenter__(self) -> ChatClient:
+        """Opens the connections."""
+        self._api = opened(self._model)
+        self._quiet = [
+            (logger, logger.level) for logger in map(logging.getLogger, ("httpx2", "httpx"))
+        ]
+        for logger, _ in self._quiet:  # else a line for each request in the run's log
+            logger.setLevel(logging.WARNING)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the connections."""
+        for logger, level in self._quiet:
+            logger.setLevel(level)
+        if self._api is not None:
+            await self._api.close()
+            self._api = None
+
+    async def answer(self, request: ChatRequest) -> Reply:
+        """The model's reply; ``cost_usd`` is null here.
+
+        Raises:
+            RequestFailedError: This request cannot be answered.
+            CannotAskError: No request can be.
+        """
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            stop=tenacity.stop_after_attempt(self._model.max_attempts),
+            wait=self._wait_seconds,
+            reraise=True,
+        )
+        try:
+            return await attempts(self._attempt, request)
+        except Fault as fault:
+            made = int(attempts.statistics["attempt_number"])
+            raise await self._given_up(fault, request, made) from None
+
+    async def _attempt(self, request: ChatRequest) -> Reply:
+        """One attempt; a 429 pauses and starts it again."""
+        loop = asyncio.get_running_loop()
+        refused_since: float | None = None
+        while True:
+            ticket = await self._enter(request)
+            sent_at, reply = loop.time(), None
+            try:
+                reply = await self._ask(request)
+                return reply
+            except Fault as fault:
+                if fault.then is not Then.PAUSE:
+                    raise
+                refused_since = refused_since or sent_at
+                if loop.time() - refused_since > self._model.max_wait_seconds:
+                    raise
+                self._pauses.refused(fault, sent_at)
+            finally:
+                self._limits.leave(ticket, reply)
+
+    async def _enter(self, request: ChatRequest) -> Ticket:
+        """Waits for the end of a pause and for room within the limits, in order of arrival."""
+        if not self._limits.are_any and self._pauses.remaining() <= 0 and not self._turn.locked():
+            return await self._limits.enter(request)
+        async with self._turn:
+            await self._pauses.over()
+            ticket = await self._limits.enter(request)
+            await self._pauses.over()
+            return ticket
+
+    async def _ask(self, request: ChatRequest) -> Reply:
+        """Sends it once.
+
+        Raises:
+            Fault: No reply came of it.
+        """
+        try:
+            async with asyncio.timeout(self._model.timeout_seconds):
+                response = await self._post(request)
+        except Exception as error:  # whatever the client, its transport or the server came up with
+            fault = fault_of(error, self._key, self._sent)
+            raise fault from None
+        if _is_a_page(response) and not self._was_answered:
+            raise Fault(Then.FATAL, "url", "a web page", response.status_code, response.headers)
+        reply = reply_of(response.content, self._model.key_of(request), self._key)
+        self._was_answered = True
+        self._pauses.answered(response.headers)
+        return reply
+
+    async def _post(self, request: ChatRequest) -> httpx2.Response:
+        if self._api is None:
+            raise RuntimeError("the client is not open; use it in an async with")
+        seed = self._sent.get("seed")
+        body = {
+            "model": self._model.model,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+            **self._sent,
+            **({} if seed is None else {"seed": seed + request.sample}),
+        }
+        return await self._api.post("/chat/completions", cast_to=httpx2.Response, body=body)
+
+    def _wait_seconds(self, state: tenacity.RetryCallState) -> float:
+        """A random wait that doubles, and no less than a 503 asks for."""
+        doubled = self._model.retry_seconds * 2.0 ** (state.attempt_number - 1)
+        wait = random.uniform(0.0, min(doubled, _LONGEST_WAIT_SECONDS))
+        fault = state.outcome.exception() if state.outcome is not None else None
+        asked = asked_wait(fault.headers) if isinstance(fault, Fault) else None
+        return max(wait, min(asked or 0.0, _LONGEST_WAIT_SECONDS))
+
+    async def _given_up(self, fault: Fault, request: ChatRequest, attempts: int) -> Exception:
+        """What is raised when nothing more is tried."""
+        if fault.then is Then.FATAL or fault.is_unreachable:
+            offered = await self._offered() if fault.kind == "model" else []
+            return cannot_ask(fault, self._model, offered)
+        return RequestFailedError(
+            Failure(
+                key=self._model.key_of(request),
+                kind=fault.kind,
+                message=fault.said,
+                status=fault.status,
+                attempts=attempts,
+                created=utc_now(),
+            )
+        )
+
+    async def _offered(self) -> list[str]:
+        """The models that the server names, where it does."""
+        if self._api is None or self._model.api == "azure":
+            return []
+        try:
+            async with asyncio.timeout(_MODELS_SECONDS):
+                return [each.id for each in (await self._api.models.list()).data]
+        except Exception:  # the line for the user does without them
+            return []
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Fault) and error.then is Then.RETRY
+
+
+def _is_a_page(response: httpx2.Response) -> bool:
+    return "text/html" in response.headers.get("content-type", "")
