@@ -81,12 +81,16 @@ class ServeConfig(Root):
 
 @dataclass
 class PushConfig(Root):
-    """``stage=push``: the run whose arm or checkpoint is saved, and the Hub repository, if any."""
+    """``stage=push``: the run whose arm or checkpoint is saved, and the Hub repository, if any.
+
+    ``license``: what the card states, such as cc-by-nc-4.0; null is unknown, and the card says so.
+    """
 
     run: str = MISSING
     repo: str | None = None
     private: bool = True
     path: str | None = None
+    license: str | None = None
 
 
 @dataclass
