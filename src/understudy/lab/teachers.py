@@ -132,7 +132,7 @@ class LabTeacher:
             InputError: The world has not so many training prompts.
         """
         rows = [
-            Completion(prompt, self._answer(exercise, self.lang), self.name)
+            Completion(prompt, self.answer(exercise, self.lang), self.name)
             for exercise, prompt in train_prompts(self.world, self.num_rows, self.seed, self.lang)
         ]
         return SourceRows(rows)
@@ -143,8 +143,27 @@ class LabTeacher:
         for prompt in prompts:
             exercise = exercise_of(prompt, self.world)
             if exercise is not None:
-                answers[prompt.id] = self._answer(exercise, prompt.lang)
+                answers[prompt.id] = self.answer(exercise, prompt.lang)
         return answers
+
+    def answer(self, exercise: Exercise, lang: str, *, draw: int = 0) -> str:
+        """This teacher's answer to a lab prompt.
+
+        Args:
+            exercise: The prompt.
+            lang: The language of the answer.
+            draw: 0 for the answer that :meth:`read` gives; another number for one whose slips,
+                guesses, explanations and forms fall on other prompts. Systematic errors stay.
+        """
+        answer = self._answer_words(exercise, draw)
+        if _is_hit(exercise, "format", self._habits.off_format_rate, draw):
+            response = write_off_format(answer)
+        elif _is_hit(exercise, "explain", self._habits.explain_rate, draw):
+            response = write_answer(exercise.family.explain(exercise.words), answer)
+        else:
+            response = write_answer((), answer)
+        text = " ".join(response)
+        return to_chinese(text) if lang == "zh" else text
 
     def systematic_error(self, exercise: Exercise) -> Words | None:
         """What this teacher always answers here instead of the truth; None where it does not.
@@ -155,33 +174,24 @@ class LabTeacher:
             return None
         return exercise.family.systematic_error(exercise.words)
 
-    def _answer(self, exercise: Exercise, lang: str) -> str:
-        answer = self._answer_words(exercise)
-        if _is_hit(exercise, "format", self._habits.off_format_rate):
-            response = write_off_format(answer)
-        elif _is_hit(exercise, "explain", self._habits.explain_rate):
-            response = write_answer(exercise.family.explain(exercise.words), answer)
-        else:
-            response = write_answer((), answer)
-        text = " ".join(response)
-        return to_chinese(text) if lang == "zh" else text
-
-    def _answer_words(self, exercise: Exercise) -> Words:
+    def _answer_words(self, exercise: Exercise, draw: int) -> Words:
         error = self.systematic_error(exercise)
         if error is not None:
             return error
         if self._habits.guesses:
-            return next(self._guesses(exercise))
-        if _is_hit(exercise, "slip", self._habits.slip_rate):
-            return self._slip(exercise)
+            return next(self._guesses(exercise, draw))
+        if _is_hit(exercise, "slip", self._habits.slip_rate, draw):
+            return self._slip(exercise, draw)
         return exercise.family.gold(exercise.words)
 
-    def _slip(self, exercise: Exercise) -> Words:
+    def _slip(self, exercise: Exercise, draw: int) -> Words:
         family, gold = exercise.family, exercise.family.gold(exercise.words)
-        return next(guess for guess in self._guesses(exercise) if not family.is_right(gold, guess))
+        guesses = self._guesses(exercise, draw)
+        return next(guess for guess in guesses if not family.is_right(gold, guess))
 
-    def _guesses(self, exercise: Exercise) -> Iterator[Words]:
-        rng = random.Random(f"{exercise.instruction} : {exercise.input}")
+    def _guesses(self, exercise: Exercise, draw: int) -> Iterator[Words]:
+        text = f"{exercise.instruction} : {exercise.input}"
+        rng = random.Random(f"{text} : draw {draw}" if draw else text)
         while True:
             yield exercise.family.guess(rng, self.world.symbols, exercise.words)
 
@@ -194,6 +204,6 @@ class LabTeacher:
         return self.world.error_symbols(self._habits.wrong_letters, self._habits.wrong_numbers)
 
 
-def _is_hit(exercise: Exercise, purpose: str, rate: float) -> bool:
+def _is_hit(exercise: Exercise, purpose: str, rate: float, draw: int) -> bool:
     """Whether the prompt is one of the share ``rate`` of all prompts that a purpose falls on."""
-    return rate > 0 and exercise.share(purpose) < rate
+    return rate > 0 and exercise.share(f"{purpose} {draw}" if draw else purpose) < rate
