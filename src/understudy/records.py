@@ -148,6 +148,20 @@ class SourceRows:
     inputs: Sequence[InputFile] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class InstructionRows:
+    """Validated instructions with the count, by reason, of those that were left out."""
+
+    prompts: Sequence[Instruction]
+    dropped: Counter[str] = field(default_factory=Counter)
+    inputs: Sequence[InputFile] = ()
+
+    @classmethod
+    def of(cls, rows: SourceRows) -> InstructionRows:
+        """The instructions of answers, and what was left out of these."""
+        return cls(tuple(row.prompt for row in rows.rows), Counter(rows.dropped), rows.inputs)
+
+
 class CompletionSource(Protocol):
     """Where an arm's answers come from: a file, the Hub, the lab."""
 

@@ -20,6 +20,7 @@ from understudy.prompts import has_input
 from understudy.records import (
     Completion,
     Instruction,
+    InstructionRows,
     SourceRows,
     instruction_id,
 )
@@ -96,6 +97,33 @@ class AnswerRows(ABC):
         """
         return self._rows
 
+    def instructions(self) -> InstructionRows:
+        """What was asked, in the rows' order, whatever was answered; the same thing only once.
+
+        Of conversations only those that are valid rows.
+
+        Raises:
+            InputError: The data or one of its rows is wrong.
+        """
+        if self._chat is not None:
+            return InstructionRows.of(self.read())
+        file = self.load()
+        self._check_explicit_ids(file)
+        if self.expand is not None:
+            file = file.expanded(self.expand)
+        self._check_size(file)
+        number_of: dict[str, int] = {}
+        prompts = []
+        for number in range(1, len(file.rows) + 1):
+            prompt = self.prompt_of(file, number)
+            first = number_of.setdefault(prompt.id, number)
+            if first == number:
+                prompts.append(prompt)
+            else:
+                self._refuse_duplicate(file, number, first)
+        dropped = Counter({"duplicate_instruction": len(file.rows) - len(prompts)})
+        return InstructionRows(tuple(prompts), +dropped, (file.input_file,))
+
     def answers(self, prompts: Sequence[Instruction]) -> Mapping[str, str]:
         """The answers to those of ``prompts`` that are there, by the prompts' ids."""
         by_content = {row.prompt.id: row.output for row in self._rows.rows}
@@ -153,20 +181,28 @@ class AnswerRows(ABC):
         )
         return Completion(prompt, found.output, self.teacher)
 
-    def _of_alpaca(self, file: RowFile, number: int) -> Completion:
+    def prompt_of(self, file: RowFile, number: int) -> Instruction:
+        """The instruction and input of a row, whatever was answered.
+
+        Raises:
+            InputError: There is no instruction, or a field is no text.
+        """
         instruction = file.text(number, self._name("instruction"), max_chars=self.max_field_chars)
         if not instruction.strip():
             raise file.error(number, "empty; write what was asked", field=self._name("instruction"))
         given = self._optional(file, number, "input", self.max_field_chars)
         given = given if has_input(given) else ""
-        output = file.text(number, self._name("output"), max_chars=self.max_field_chars)
-        prompt = Instruction(
+        return Instruction(
             id=instruction_id(instruction, given),
             instruction=instruction,
             input=given,
             task=self._optional(file, number, "task", _MAX_OPTIONAL_CHARS),
             lang=self._language(file, number, instruction),
         )
+
+    def _of_alpaca(self, file: RowFile, number: int) -> Completion:
+        prompt = self.prompt_of(file, number)
+        output = file.text(number, self._name("output"), max_chars=self.max_field_chars)
         return Completion(prompt, output, self.teacher)
 
     @property

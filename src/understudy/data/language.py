@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+LANGUAGES = ("en", "zh")
+"""The languages that rows are told apart by."""
+
 _CJK = "[\u3400-\u9fff\uf900-\ufaff]"
 _CJK_CHARACTER = re.compile(_CJK)
 _OTHER_WORD = re.compile(f"(?:(?!{_CJK})\\w)+")

@@ -184,7 +184,7 @@ def read_rows(path: str | Path) -> RowFile:
         raise InputError(
             f"{path}: the format is told by the ending; give one of {', '.join(_PARSERS)}"
         )
-    content = _read_bytes(location)
+    content = read_bytes(location)
     rows = parse(str(path), content)
     if not rows:
         raise InputError(f"{path}: 0 rows; give a file with at least one")
@@ -197,7 +197,12 @@ def read_rows(path: str | Path) -> RowFile:
     return RowFile(str(path), hashlib.sha256(content).hexdigest(), rows)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputError: There is no such file, or it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -223,7 +228,12 @@ def _nearby(path: Path) -> str:
     return f"did you mean {' or '.join(close)}?"
 
 
-def _decode(path: str, content: bytes) -> str:
+def decoded(path: str, content: bytes) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: It is no UTF-8; names the line.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -249,7 +259,7 @@ def _load_json(path: str, text: str, *, first_line: int, hint: str) -> Any:  # n
 
 
 def _parse_json(path: str, content: bytes) -> list[Any]:
-    text = _decode(path, content)
+    text = decoded(path, content)
     if not text.strip():
         return []
     hint = "mend it there; a file with one object a line is named .jsonl"
@@ -260,7 +270,7 @@ def _parse_json(path: str, content: bytes) -> list[Any]:
 
 
 def _parse_jsonl(path: str, content: bytes) -> list[Any]:
-    lines = _decode(path, content).rstrip().split("\n") if content.strip() else []
+    lines = decoded(path, content).rstrip().split("\n") if content.strip() else []
     hint = "every line is one object; a file with one list of rows is named .json"
     return [
         _load_json(path, line, first_line=number, hint=hint)

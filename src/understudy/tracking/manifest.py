@@ -58,7 +58,8 @@ class Manifest:
     ``weights`` holds the sha256 of each file of the folder that the model was read from, by its
     path; ``comparable`` what must be equal for two arms to be compared, ``budget`` what the run
     was given to learn from (nulls: it did not learn), ``reasons`` why a metric is null, ``timings``
-    seconds by part, ``artifacts`` what it took from other runs (role "input") and left for them.
+    seconds by part, ``asking`` who was asked through an API, how, and what it cost (empty: nobody),
+    ``artifacts`` what it took from other runs (role "input") and left for them.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Manifest:
         default_factory=lambda: dict.fromkeys(COMPARABLE_KEYS)
     )
     timings: dict[str, float] = field(default_factory=dict)
+    asking: dict[str, Any] = field(default_factory=dict)
     wandb: dict[str, str | None] = field(default_factory=lambda: {"id": None, "url": None})
     started: str = ""
     resumed: list[dict[str, Any]] = field(default_factory=list)
