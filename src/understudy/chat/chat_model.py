@@ -49,6 +49,7 @@ class ChatModel:
         tokenizer: Of tiktoken, an encoding or a model, for estimates; null is the fallback.
         retry_seconds: The longest wait before the second attempt; it doubles with each.
         max_wait_seconds: How long a provider may refuse by 429 before asking ends.
+        server: What the config found ``base_url`` by, where it did; it is nothing else.
 
     Raises:
         InputError: A value is out of range or does not go with another.
@@ -72,6 +73,7 @@ class ChatModel:
     tokenizer: str | None = None
     retry_seconds: float = 1.0
     max_wait_seconds: float = 3600.0
+    server: str | int | None = None
 
     def __post_init__(self) -> None:
         """Refuses values that mean nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from understudy.records import InputError
 from understudy.tracking.manifest import run_folder_of
 
 
+_LAB_PORT = 8321
+
+
 def register_resolvers() -> None:
     """Puts the resolvers where OmegaConf finds them by name."""
     OmegaConf.register_new_resolver("first", _first_given, replace=True)
@@ -23,6 +27,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("of_run_or", _of_run_or, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("direction_of", direction_of, replace=True)
+    OmegaConf.register_new_resolver("served", _served, replace=True)
 
 
 def _first_given(*values: str | None) -> str | None:
@@ -82,3 +87,23 @@ def _of_run_or(path: str | None, key: str, default: Any) -> Any:  # noqa: ANN401
         return default
     value = _of_run(path, key)
     return default if value is None else value
+
+
+def _served(server: str | int | None) -> str:
+    """The address of the lab's server: at its usual port, another one, or that of a serve run.
+
+    Raises:
+        InputError: The folder is not that of a server which is up.
+    """
+    if server is None or str(server).isdigit():
+        return f"http://127.0.0.1:{_LAB_PORT if server is None else server}/v1"
+    if str(server).startswith(("http://", "https://")):
+        return str(server)
+    file = Path(str(server)).expanduser() / "endpoint.json"
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["base_url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"teacher.server={server}: {file} names no server; start one by stage=serve and type "
+            "teacher.server=ITS_RUN_FOLDER, or teacher.server=PORT"
+        ) from None
