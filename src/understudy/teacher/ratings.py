@@ -21,7 +21,7 @@ from understudy.metrics.intervals import NUM_RESAMPLES, Interval, mean_intervals
 
 LOWEST, HIGHEST = 1.0, 10.0
 PROBLEMS = ("empty", "no_score", "out_of_range")
-"""What can be wrong with a reply: it says nothing, no score alone on its first line, or not 1-10."""
+"""What is wrong with a reply: it says nothing, its first line is no score, or one outside 1-10."""
 
 _FIRST_LINE = re.compile(
     r"^\s*(?:score\s*[:=]?\s*)?(\d+(?:\.\d+)?)(?:\s*/\s*10)?\s*$", re.IGNORECASE

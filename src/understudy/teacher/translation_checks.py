@@ -19,16 +19,15 @@ translation has no digits left, as many numerals as there were numbers suffice (
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
-from dataclasses import dataclass
 
+from understudy.teacher.flags import is_refusal
 from understudy.teacher.numerals import (
     chinese_numerals,
     chinese_values,
     digit_numbers,
     english_numbers,
 )
+from understudy.teacher.text_parts import cjk_share, taken_apart
 
 REASONS = (
     "empty", "truncated", "refusal", "not_chinese", "code", "urls", "numbers", "length",
@@ -41,77 +40,11 @@ SLACK_CHARACTERS = 20
 at least a tenth of them. Chinese takes a fourth to a half of the characters of English; what is
 mostly code, names or numbers stays as long, and a short text may become longer."""
 
-_CODE_BLOCK = re.compile(r"```.*?```|~~~.*?~~~", re.DOTALL)
-_CODE_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_URL = re.compile(r"(?:https?://|ftp://|www\.)[!-~]+", re.IGNORECASE)
-_AFTER_A_URL = ".,;:!?'\")]}>"
-_CJK = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_REFUSAL = re.compile(
-    r"i(?:'| a)?m (?:sorry|unable|not able|afraid)|sorry\b|i can(?:no|')?t\b|"
-    r"as an? (?:ai|large|language)\b|"
-    r"(?:很|非常|十分)?(?:抱歉|对不起|遗憾)|作为(?:一个|一名)?(?:ai|人工智能|大?语言模型)|"
-    r"我(?:无法|不能|没法)",
-    re.IGNORECASE,
-)
 _APOLOGY = re.compile(
     r"(?:i(?:'| a)?m|we(?:'| a)?re)? ?(?:very |so |truly )?(?:sorry|unable|not able|afraid|apolog|"
     r"unfortunately|regret|i can(?:no|')?t\b|as an? (?:ai|large|language)\b)",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A text taken apart.
-
-    Attributes:
-        code: Its code blocks and spans.
-        urls: Its links.
-        prose: The rest.
-    """
-
-    code: Counter[str]
-    urls: Counter[str]
-    prose: str
-
-
-def taken_apart(text: str) -> Parts:
-    """The code, links and prose of a text, normalised to NFC; an open code block is prose."""
-    code: Counter[str] = Counter()
-    urls: Counter[str] = Counter()
-
-    def keep_block(found: re.Match[str]) -> str:
-        code[found.group()] += 1
-        return " "
-
-    def keep_span(found: re.Match[str]) -> str:
-        code[found.group(2).strip()] += 1
-        return " "
-
-    def keep_url(found: re.Match[str]) -> str:
-        whole = found.group()
-        url = whole.rstrip(_AFTER_A_URL)
-        urls[url] += 1
-        return " " + whole[len(url) :]
-
-    prose = _CODE_BLOCK.sub(keep_block, unicodedata.normalize("NFC", text))
-    prose = _CODE_SPAN.sub(keep_span, prose)
-    return Parts(code, urls, _URL.sub(keep_url, prose))
-
-
-def cjk_share(text: str) -> float | None:
-    """The share of Chinese characters among the letters outside of code and links.
-
-    Null where there are no letters. Digits, signs and spaces are no letters, so neither numbers nor
-    code count against a translation; a foreign name counts with each of its letters.
-
-    >>> cjk_share("用`print('x')`打印 x"), cjk_share("1 + 1 = ?")
-    (0.75, None)
-    """
-    letters = [each for each in taken_apart(text).prose if each.isalpha()]
-    if not letters:
-        return None
-    return sum(_CJK.match(each) is not None for each in letters) / len(letters)
 
 
 def problems_of(
@@ -143,7 +76,7 @@ def problems_of(
 
 def _is_refusal(original: str, translation: str) -> bool:
     """Whether a translation begins as a refusal does, and its original in no such way."""
-    return bool(_REFUSAL.match(_opening(translation)) and not _APOLOGY.match(_opening(original)))
+    return is_refusal(translation) and not _APOLOGY.match(_opening(original))
 
 
 def _opening(text: str) -> str:
