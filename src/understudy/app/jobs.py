@@ -16,7 +16,7 @@ from understudy.app.folders import remove_hydras_files
 from understudy.app.lock import locked
 from understudy.app.objective import value_of
 from understudy.app.ranks import RanksFailedError, num_ranks, start
-from understudy.app.recording import Job, built, record
+from understudy.app.recording import Job, built, checked, record
 from understudy.app.resume import config_of, refuse_differences
 from understudy.app.signals import stopping_on_signals, stops_wait
 from understudy.app.sweep_folder import SWEEP_FILE, manifest_of, sources_of
@@ -101,7 +101,9 @@ def _record_once(config: DictConfig, folder: Path, overrides: list[str]) -> None
 
 
 def _record(config: DictConfig, folder: Path, overrides: list[str], *, resumes: bool) -> None:
-    """Opens the run, calls the stage and closes the run."""
+    """Checks the stage, opens the run, calls the stage and closes the run."""
+    if ranks.is_main():
+        _check_stage(config, folder)
     with stops_wait():
         from understudy.tracking.run import RunSpec  # noqa: PLC0415 - see the package's docstring
 
@@ -135,6 +137,19 @@ def _record(config: DictConfig, folder: Path, overrides: list[str], *, resumes: 
         _run_here_or_on_ranks(prepared, num_ranks(config))
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         print(f"run folder: {folder}")  # noqa: T201 - the last line of a run, for the user
+
+
+def _check_stage(config: DictConfig, folder: Path) -> None:
+    """Lets the stage refuse what cannot work before anything is written; see :func:`checked`.
+
+    Where it does, no folder stays that was not there before.
+    """
+    try:
+        checked(_stage_values(config))
+    except BaseException:
+        if manifest_of(folder) is None:
+            remove_hydras_files(folder)
+        raise
 
 
 def _overrides_of(folder: Path) -> list[str]:

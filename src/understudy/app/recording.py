@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,21 @@ def built(stage: Mapping[str, Any]) -> Callable[..., None]:
     with stops_wait():
         function: Callable[..., None] = hydra.utils.instantiate(stage)
         return function
+
+
+def checked(stage: Mapping[str, Any]) -> None:
+    """Calls the ``check`` of a stage's module, where it has one, with the stage's parts.
+
+    It raises what the stage would, before there is a run: no folder, no W&B. Stages that train have
+    none, because their parts are built in processes of their own.
+    """
+    if "recipe" in stage:
+        return
+    module, _, _ = stage["_target_"].rpartition(".")
+    with stops_wait():
+        has_check = "check" in vars(import_module(module))
+    if has_check:
+        built({**stage, "_target_": f"{module}.check"})()
 
 
 def _lead(job: Job) -> None:

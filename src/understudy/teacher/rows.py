@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from understudy.chat.requests import ChatRequest, Failure, Reply
 
 if TYPE_CHECKING:
-    from understudy.chat.asking import Answers
+    from understudy.chat.asker import Answers
     from understudy.tracking.run import Run
 
 FAILURES = "failures.jsonl"

@@ -1,0 +1,82 @@
+"""What a run records of having asked a model: who, how, what it came to and what it cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from understudy.chat.asker import Answers, Asker
+from understudy.chat.chat_model import ChatModel
+from understudy.chat.requests import ChatRequest
+
+if TYPE_CHECKING:
+    from understudy.tracking.run import Run
+
+_NOT_PRICED = "the price list has no price of the model"
+_UNTIMED = "nothing was asked in this run"
+
+
+def ask(
+    run: Run, asker: Asker, requests: Iterable[ChatRequest], *, title: str, total: int
+) -> Answers:
+    """Asks what the ledger lacks, and records who was asked, the counts, the cost and the speed.
+
+    Raises:
+        RunError: The budget is spent, too many requests fail, or nothing can be asked.
+    """
+    run.manifest.asking = asker.facts()
+    start = time.perf_counter()
+    with run.timed("asking"):
+        answers = asker.ask(requests, title=title, total=total)
+    record_tally(run, answers, seconds=time.perf_counter() - start)
+    return answers
+
+
+def record_tally(run: Run, answers: Answers, *, seconds: float) -> None:
+    """Adds what asking has come to to the manifest's ``asking`` and to the metrics."""
+    tally = answers.tally
+    run.manifest.asking |= {"tally": tally.facts()}
+    metrics = {
+        "ask/requests": tally.asked,
+        "ask/cached": tally.cached,
+        "ask/replies": tally.replied,
+        "ask/failed": tally.failed.total(),
+        "ask/prompt_tokens": tally.prompt_tokens,
+        "ask/completion_tokens": tally.completion_tokens,
+        "ask/spent_usd": tally.spent_usd,
+        "ask/tokens_per_second": tally.tokens / seconds if tally.replied else None,
+        "ask/requests_per_second": tally.replied / seconds if tally.replied else None,
+    }
+    reasons = dict.fromkeys((each for each, value in metrics.items() if value is None), _UNTIMED)
+    if tally.spent_usd is None:
+        reasons["ask/spent_usd"] = _NOT_PRICED
+    run.add_metrics(metrics, reasons)
+
+
+def collection_of(model: ChatModel, template: str) -> str:
+    """How answers were asked for, as it must be the same in arms that differ in their teacher.
+
+    By our names of the parameters, however the model calls them; a seed draws another sample of the
+    same distribution, so it does not count.
+
+    >>> collection_of(ChatModel("gpt4", "gpt-4"), "alpaca 5f4c")
+    'alpaca 5f4c, max_tokens 512, temperature 1.0, top_p 1.0'
+    """
+    given = {
+        name: value
+        for name, value in model.params.items()
+        if value is not None and name not in model.refused and name != "seed"
+    }
+    return ", ".join((template, *(f"{name} {given[name]}" for name in sorted(given))))
+
+
+def dollars(usd: float | None) -> str:
+    """An amount for people; small ones keep their digits.
+
+    >>> dollars(12.345), dollars(0.00123), dollars(0.0), dollars(None)
+    ('$12.35', '$0.0012', '$0.00', 'unknown (no price)')
+    """
+    if usd is None:
+        return "unknown (no price)"
+    return f"${usd:,.4f}" if 0 < usd < 1 else f"${usd:,.2f}"
