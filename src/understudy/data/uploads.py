@@ -108,7 +108,8 @@ class HubRepo:
 
 def _line(error: BaseException) -> str:
     """The error without its address list and without the token."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = "" if error.__cause__ is None else f"\n{error.__cause__}"
+    lines = [line.strip() for line in f"{error}{cause}".splitlines() if line.strip()]
     said = " ".join(lines[:2]) or type(error).__name__
     token = os.environ.get(TOKEN)
     return (said.replace(token, "***") if token else said).rstrip(".")

@@ -34,7 +34,7 @@ def run(
     repo: str | None,
     private: bool,
     license: str | None,
-    origin: Mapping[str, str | None],
+    origin: Mapping[str, Any],
 ) -> None:
     """Saves the folder and, with ``repo``, pushes it.
 
@@ -76,7 +76,7 @@ def check(
     repo: str | None,
     private: bool,
     license: str | None,
-    origin: Mapping[str, str | None],
+    origin: Mapping[str, Any],
 ) -> None:
     """Refuses what cannot work before anything is written.
 
@@ -100,7 +100,7 @@ def plan(
     repo: str | None,
     private: bool,
     license: str | None,
-    origin: Mapping[str, str | None],
+    origin: Mapping[str, Any],
 ) -> None:
     """Prints what would be saved and pushed, and how large it is; writes nothing."""
     del seed
@@ -119,7 +119,7 @@ def plan(
     )
 
 
-def _pushed(of_run: str, origin: Mapping[str, str | None]) -> PushedModel:
+def _pushed(of_run: str, origin: Mapping[str, Any]) -> PushedModel:
     """What the run left to be saved.
 
     Raises:

@@ -31,11 +31,13 @@ class Origin:
         base: ``model.path``: a folder or a Hub id.
         dataset: The data set's repository on the Hub.
         made_by: The class that gave the data.
+        window: Tokens of a row in training.
     """
 
     base: str | None = None
     dataset: str | None = None
     made_by: str | None = None
+    window: int = 512
 
     @property
     def base_repo(self) -> str | None:
@@ -91,6 +93,7 @@ class PushedModel:
             datasets=[self.origin.dataset] if self.origin.dataset else [],
             is_lab=is_lab(self.manifest["metrics"]) or (self.origin.made_by or "").startswith(_LAB),
             was_adapter=self._was_adapter,
+            window=self.origin.window,
             is_pooled=self.manifest["stage"] == "reward" and pools_states(target),
         )
         card = model_card(self.folder, self.manifest, model, licence)

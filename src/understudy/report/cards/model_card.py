@@ -22,7 +22,7 @@ from understudy.report.cards.text import (
     section,
     table,
 )
-from understudy.report.cards.usage import causal_code, reward_code
+from understudy.report.cards.usage import causal_code, pooled_code, reward_code
 from understudy.report.compare import Comparison, Row, Summary, compare
 from understudy.report.labels import main_metrics, metric_label, number, spread, unit_of
 from understudy.report.read.runs import load_runs
@@ -45,6 +45,7 @@ class SavedModel:
         is_lab: Whether it is the lab's.
         was_adapter: Whether an adapter was merged into the weights.
         is_pooled: Whether a reward is read from several hidden states.
+        window: Tokens of a row in training.
     """
 
     title: str
@@ -56,6 +57,7 @@ class SavedModel:
     is_lab: bool = False
     was_adapter: bool = False
     is_pooled: bool = False
+    window: int = 512
 
 
 def model_card(
@@ -120,7 +122,10 @@ def _usage(model: SavedModel, licence: Licence, *, is_reward: bool) -> list[str]
     if not is_reward:
         code = causal_code(where, model.prompt, is_chat=is_chat)
         return [fenced(code, "python"), "The prompt must be written as in training; see below."]
-    code = reward_code(where, model.prompt, is_chat=is_chat, is_pooled=model.is_pooled)
+    if model.is_pooled:
+        code = pooled_code(where, model.window)
+    else:
+        code = reward_code(where, model.prompt, is_chat=is_chat)
     how = (
         "Its hidden states are pooled in a way of Understudy's own (`reward_pooling` in "
         "`config.json`), which transformers alone does not know."

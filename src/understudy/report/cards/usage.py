@@ -28,17 +28,18 @@ scale, shift = (getattr(model.config, name, default)
 print(model(**inputs).logits.item() * scale + shift)"""
 
 _POOLED = """\
+from pathlib import Path
+
 from understudy.encoding import Encoder
 from understudy.models.folders import read_template
 from understudy.models.reward import reward_source, score_answers
 from understudy.records import Instruction
-from pathlib import Path
 
 folder = {where!r}
 source = reward_source(folder)
 tokenizer = source.tokenizer()
 model = source.load(tokenizer).eval()
-encoder = Encoder(tokenizer, read_template(Path(folder)))
+encoder = Encoder(tokenizer, read_template(Path(folder)), max_length={window})
 prompt = Instruction(id="1", instruction="Name three colors.")
 print(score_answers(model, encoder, [prompt], [["Red, green, blue."]], max_tokens=4096))"""
 
@@ -51,8 +52,11 @@ def causal_code(where: str, prompt: str, *, is_chat: bool) -> str:
     return _CAUSAL.format(where=where, prompt=prompt, special=not is_chat)
 
 
-def reward_code(where: str, prompt: str, *, is_chat: bool, is_pooled: bool) -> str:
-    """Code that scores an answer; ``is_pooled``: several hidden states become one, in our way."""
-    if is_pooled:
-        return _POOLED.format(where=where)
+def reward_code(where: str, prompt: str, *, is_chat: bool) -> str:
+    """Code that scores an answer to ``prompt``."""
     return _REWARD.format(where=where, prompt=prompt, special=not is_chat)
+
+
+def pooled_code(where: str, window: int) -> str:
+    """The same where several hidden states become one in our way, which others do not know."""
+    return _POOLED.format(where=where, window=window)
