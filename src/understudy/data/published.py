@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from understudy.comparisons import ComparisonSource
 from understudy.data.answers import AnswerRows
 from understudy.data.mixture import Mixture
 from understudy.records import CompletionSource
 
 
-def num_published(source: CompletionSource) -> int | None:
+def num_published(source: CompletionSource | ComparisonSource) -> int | None:
     """The number of rows that the source's publisher gives; null where none does."""
     if isinstance(source, AnswerRows):
         return source.num_rows

@@ -15,6 +15,7 @@ from understudy.data.answers import AnswerRows
 from understudy.data.language import LANGUAGES
 from understudy.data.rows import require_choice
 from understudy.data.split import prompts_sha256
+from understudy.prompts import Template
 from understudy.records import (
     CompletionSource,
     InputError,
@@ -75,6 +76,17 @@ def read_instructions(
     left_out["other_language"] += len(read.prompts) - len(spoken)
     left_out["beyond_limit"] += len(spoken) - len(kept)
     return AskedInstructions(tuple(kept), +left_out, read.inputs)
+
+
+def require_template(template: Template | None) -> Template:
+    """The template; there has to be one to ask in.
+
+    Raises:
+        InputError: There is none, as with ``prompt=checkpoint``.
+    """
+    if template is None:
+        raise InputError("there is no checkpoint whose template this could be; type prompt=alpaca")
+    return template
 
 
 def _rows_of(source: AnySource) -> InstructionRows:

@@ -1,0 +1,257 @@
+"""``stage=collect``: a teacher behind an API answers the instructions of a data set or a file.
+
+Algorithm 1 of Peng et al. 2023, section 2. Every reply is in the ledger before it counts, so the
+same line goes on where it was stopped, and a second time it asks nothing and writes the same rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from understudy.chat.asker import Answers, Asker
+from understudy.chat.requests import ChatRequest
+from understudy.data.instructions import ANSWERS
+from understudy.data.published import num_published
+from understudy.prompts import Template
+from understudy.records import Instruction, NotAtHand
+from understudy.stages.printing import in_words, print_facts
+from understudy.teacher.arm_manifest import ARM, write_arm
+from understudy.teacher.collect import (
+    COUNTS,
+    Collecting,
+    request_of,
+    requests_of,
+    template_in_words,
+    template_sha256,
+)
+from understudy.teacher.expected import expected_tokens, stand_ins
+from understudy.teacher.instructions import (
+    AnySource,
+    AskedInstructions,
+    read_instructions,
+    require_template,
+)
+from understudy.teacher.record import ask, collection_of, dollars
+from understudy.teacher.rows import FAILURES, in_order_of, outcomes, write_failures
+from understudy.tracking.manifest import file_sha256, now
+
+if TYPE_CHECKING:
+    from understudy.tracking.run import Run
+
+_log = logging.getLogger(__name__)
+_NUM_SHOWN = 50
+_TEXT = ("instruction", "input", "output")
+
+
+def run(
+    *,
+    run: Run,
+    asker: Asker,
+    source: AnySource,
+    template: Template | None,
+    data: str,
+    lang: str | None,
+    limit: int | None,
+) -> None:
+    """Asks what the ledger lacks, then writes all rows in the order of the instructions.
+
+    ``data`` is what the source is called.
+
+    Raises:
+        InputError: The source is wrong, or holds no instruction in ``lang``.
+        RunError: Asking ended early; what came is in the ledger, and the same line goes on.
+    """
+    template = require_template(template)
+    asked = read_instructions(source, lang=lang, limit=limit)
+    _record_setting(run, asker, asked, template)
+    requests = (request for _, request in requests_of(asked.prompts, template))
+    title = f"{asker.model.name} answers"
+    answers = ask(run, asker, requests, title=title, total=len(asked.prompts))
+    collecting = _write_rows(run, asked, template, answers, teacher=asker.model.name)
+    arm = _arm(run, asker, asked, template, answers, collecting) | {"data": data, "language": lang}
+    run.add_output(write_arm(run.folder, arm))
+    _record_counts(run, arm)
+    run.log_data(asker.model.name, ANSWERS)
+    print_facts(f"{arm['counts']['rows']:,} answers of {asker.model.name}", _facts(run, arm))
+
+
+def check(
+    *,
+    asker: Asker,
+    source: AnySource,
+    template: Template | None,
+    data: str,
+    lang: str | None,
+    limit: int | None,
+) -> None:
+    """Refuses what could not be asked, before there is a run folder.
+
+    Raises:
+        InputError: The source is wrong, or holds no instruction in ``lang``.
+        RunError: No key, a wrong one, no such model or server, or the ledger is in use.
+    """
+    del data
+    template = require_template(template)
+    asked = read_instructions(source, lang=lang, limit=limit)
+    asker.check(request_of(asked.prompts[0], template))
+
+
+def plan(
+    *,
+    seed: int,
+    asker: Asker,
+    source: AnySource,
+    template: Template | None,
+    data: str,
+    lang: str | None,
+    limit: int | None,
+) -> None:
+    """Prints calls, tokens, dollars and hours; asks nobody and writes nothing.
+
+    Raises:
+        NotAtHand: The data cannot be had; what is known without it was printed.
+    """
+    del seed
+    template = require_template(template)
+    title = f"Plan: collect {asker.model.name}'s answers to {data}"
+    try:
+        asked = read_instructions(source, lang=lang, limit=limit)
+    except NotAtHand:
+        print_facts(title, _facts_without_data(asker, source, template, lang=lang, limit=limit))
+        raise
+    expected, assumed = expected_tokens(source, asked, asker.model.tokenizer)
+    requests = (request for _, request in requests_of(asked.prompts, template))
+    planned = asker.plan(requests, expected_tokens=expected)
+    print_facts(
+        title,
+        {
+            "instructions": f"{len(asked.prompts):,}",
+            "left out": in_words(asked.left_out),
+            "template": template_in_words(template),
+            **planned.facts(),
+            "assumed": assumed,
+        },
+    )
+
+
+def _facts_without_data(
+    asker: Asker, source: AnySource, template: Template, *, lang: str | None, limit: int | None
+) -> dict[str, str]:
+    """What is known before the data is there: how many rows were published."""
+    count = num_published(source)
+    if count is None:
+        return {"instructions": "unknown until the data is there"}
+    count = min(count, limit or count)
+    stand_in = stand_ins(count, lang or "en")
+    requests = (request for _, request in requests_of(stand_in.prompts, template))
+    planned = asker.plan(requests, expected_tokens=stand_in.expected_tokens)
+    return {
+        "instructions": f"{count:,} if all published rows can be asked",
+        "template": template_in_words(template),
+        **planned.facts(),
+        "assumed": stand_in.in_words,
+    }
+
+
+def _record_setting(run: Run, asker: Asker, asked: AskedInstructions, template: Template) -> None:
+    run.manifest.teacher = asker.model.name
+    run.add_inputs(asked.inputs)
+    run.add_dropped(asked.left_out)
+    run.manifest.comparable |= {
+        "prompts": asked.sha256,
+        "template": template_sha256(template),
+        "collection": collection_of(asker.model, template_in_words(template)),
+    }
+    _log.info(
+        "%d instructions to ask %s, left out: %s",
+        len(asked.prompts), asker.model.name, in_words(asked.left_out),
+    )  # fmt: skip
+
+
+def _write_rows(
+    run: Run, asked: AskedInstructions, template: Template, answers: Answers, *, teacher: str
+) -> Collecting:
+    """Writes answers and failures, and shows the first rows on W&B."""
+    collecting = Collecting(teacher)
+    shown: list[dict[str, Any]] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        pairs: Iterator[tuple[Instruction, ChatRequest]] = requests_of(asked.prompts, template)
+        for row in collecting.rows(outcomes(pairs, answers)):
+            if len(shown) < _NUM_SHOWN:
+                shown.append({key: value for key, value in row.items() if key != "history"})
+            yield row
+
+    with run.timed("rows"):
+        run.write_rows(ANSWERS, rows())
+        write_failures(run, collecting.failed)
+    collecting.counts["duplicate_instruction"] = asked.left_out["duplicate_instruction"]
+    run.log_table("collect/answers", shown, text=_TEXT)
+    return collecting
+
+
+def _arm(
+    run: Run,
+    asker: Asker,
+    asked: AskedInstructions,
+    template: Template,
+    answers: Answers,
+    collecting: Collecting,
+) -> dict[str, Any]:
+    """The arm's facts for ``arm.json``."""
+    facts = asker.facts()
+    answers_file = run.folder / ANSWERS
+    return {
+        "teacher": asker.model.name,
+        "models": dict(sorted(collecting.models.items())),
+        "asked": facts,
+        "template": {"name": template.name, "sha256": template_sha256(template)},
+        "collection": run.manifest.comparable["collection"],
+        "prompts_sha256": asked.sha256,
+        "inputs": list(run.manifest.inputs),
+        "left_out": dict(asked.left_out),
+        "counts": in_order_of(collecting.counts, COUNTS),
+        "tokens": {
+            "prompt": collecting.prompt_tokens,
+            "completion": collecting.completion_tokens,
+        },
+        "usd": {"arm": collecting.usd, "this_run": answers.tally.spent_usd},
+        "ledger": asker.ledger,
+        "prices_of": facts["prices_of"],
+        "run": run.manifest.id,
+        "started": run.manifest.started,
+        "finished": now(),
+        "answers": {
+            "file": ANSWERS,
+            "sha256": file_sha256(answers_file),
+            "rows": collecting.counts["rows"],
+        },
+    }
+
+
+def _record_counts(run: Run, arm: dict[str, Any]) -> None:
+    metrics = {f"collect/{name}": count for name, count in arm["counts"].items()}
+    tokens = {f"collect/{kind}_tokens": count for kind, count in arm["tokens"].items()}
+    reasons = {"collect/usd": "the price list has no price of the model"}
+    usd = arm["usd"]["arm"]
+    run.add_metrics({**metrics, **tokens, "collect/usd": usd}, reasons if usd is None else {})
+
+
+def _facts(run: Run, arm: dict[str, Any]) -> dict[str, str]:
+    """What the user is told at the end, with the line to type next."""
+    counts = arm["counts"]
+    names = [name for name in counts if name != "rows" and counts[name]]
+    facts = {
+        "flagged or missing": in_words({name: counts[name] for name in names}),
+        "answered by": ", ".join(f"{name} ({n:,})" for name, n in arm["models"].items()),
+        "tokens": f"{arm['tokens']['prompt']:,} prompt, {arm['tokens']['completion']:,} completion",
+        "cost": f"{dollars(arm['usd']['arm'])} the arm, {dollars(arm['usd']['this_run'])} this run",
+        "files": f"{ANSWERS}, {FAILURES}, {ARM}",
+    }
+    if counts["failed"]:
+        facts["failed"] = f"{counts['failed']:,}; the same line asks them again ({FAILURES})"
+    if counts["rows"]:
+        facts["next"] = f"python run.py stage=sft data=collected data.path={run.folder}"
+    return facts
