@@ -74,9 +74,10 @@ class InspectConfig(Root):
 
 @dataclass
 class ServeConfig(Root):
-    """``stage=serve``: the server that answers on this machine."""
+    """``stage=serve``: the server that answers on this machine, and what it bills."""
 
     server: Any = MISSING
+    prices: Any = MISSING
 
 
 @dataclass

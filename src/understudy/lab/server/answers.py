@@ -14,6 +14,7 @@ from understudy.forms.judging import PAIR_REVIEW
 from understudy.forms.rating import RATING
 from understudy.forms.translation import TO_CHINESE
 from understudy.lab.exercises import Exercise
+from understudy.lab.inventor import invent
 from understudy.lab.judge import Judge, Reviewed
 from understudy.lab.lexicon import to_chinese
 from understudy.lab.rater import Rater, Verdict, gold_reward, verdict_on
@@ -37,8 +38,6 @@ class Asked:
 
     prompt: str
     draw: int = 0
-    stop: tuple[str, ...] = ()
-    max_tokens: int | None = None
     is_malformed: bool = False
 
 
@@ -91,6 +90,7 @@ def models_of(lab: Lab) -> Mapping[str, Model]:
         f"{PREFIX}rater-spurious": partial(_rate, lab, spurious),
         f"{PREFIX}judge": partial(_judge, lab),
         f"{PREFIX}translator": partial(_translate, lab),
+        f"{PREFIX}inventor": partial(_invent, lab),
     }
 
 
@@ -183,3 +183,9 @@ def _translate(lab: Lab, asked: Asked) -> Answer:
     except ValueError:
         share = chosen(((1, lab.loses_numbers), (0, 1 - lab.loses_numbers)), f"numbers\x1f{text}")
         return Answer(pseudo_chinese(text, loses_numbers=bool(share)))
+
+
+def _invent(lab: Lab, asked: Asked) -> Answer:
+    """New tasks, or examples of one."""
+    invention = invent(asked.prompt, lab.world, draw=asked.draw)
+    return Answer(_NO_FORM if invention is None else invention.text)

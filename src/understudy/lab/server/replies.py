@@ -57,7 +57,7 @@ def choices_of(call: Call, model: Model, fault: Fault | None) -> list[Choice]:
     for prompt in call.prompts:
         for number in range(call.n):
             draw = call.draw + (number if call.varies else 0)
-            asked = Asked(prompt, draw, call.stop, call.max_tokens, name == "malformed")
+            asked = Asked(prompt, draw, is_malformed=name == "malformed")
             choices.append(_faulty(_choice(model(asked), call), name))
     return choices
 

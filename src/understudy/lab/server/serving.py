@@ -74,8 +74,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def base_url(bound: socket.socket) -> str:
-    """The API's address at a socket, ``/v1`` included."""
+    """The API's address at a socket, ``/v1`` included; of all addresses this machine's own."""
     host, port = bound.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
@@ -111,6 +112,7 @@ def _server(app: Starlette, on_ready: Callable[[], None]) -> _Server:
         http=_Protocol,
         ws="none",
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,
