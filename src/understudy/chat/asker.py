@@ -136,15 +136,22 @@ class Asker:
             raise RunError(f"{self.model.name} at {self.model.url} does not answer: {said}")
 
     def ask(
-        self, requests: Iterable[ChatRequest], *, title: str, total: int | None = None
+        self,
+        requests: Iterable[ChatRequest],
+        *,
+        title: str,
+        total: int | None = None,
+        is_shown: bool = True,
     ) -> Answers:
         """Asks what the ledger lacks; every reply is on disk when this ends, however it ends.
+
+        ``is_shown``: whether there is a bar; who asks in rounds has one of its own.
 
         Raises:
             RunError: The budget is spent, too many requests fail, or nothing can be asked.
             KeyboardInterrupt: Or what else the run makes of a signal, after a bounded time.
         """
-        return self._asked(requests, Tally(), title, total=total)
+        return self._asked(requests, Tally(), title, total=total, is_shown=is_shown)
 
     def _asked(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from understudy.chat.asker import Answers, Asker
 from understudy.chat.chat_model import ChatModel
+from understudy.chat.progress import Tally
 from understudy.chat.requests import ChatRequest
 
 if TYPE_CHECKING:
@@ -29,13 +30,12 @@ def ask(
     start = time.perf_counter()
     with run.timed("asking"):
         answers = asker.ask(requests, title=title, total=total)
-    record_tally(run, answers, seconds=time.perf_counter() - start)
+    record_tally(run, answers.tally, seconds=time.perf_counter() - start)
     return answers
 
 
-def record_tally(run: Run, answers: Answers, *, seconds: float) -> None:
+def record_tally(run: Run, tally: Tally, *, seconds: float) -> None:
     """Adds what asking has come to to the manifest's ``asking`` and to the metrics."""
-    tally = answers.tally
     run.manifest.asking |= {"tally": tally.facts()}
     metrics = {
         "ask/requests": tally.asked,
