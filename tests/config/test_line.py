@@ -65,3 +65,16 @@ def test_of_hydras_keys_only_a_searchs_belong_to_the_line() -> None:
     assert line_of([*search, "hydra.sweeper.n_trials=4"]) != line_of(search)
     assert line_of([*search, "hydra.launcher.n_jobs=4"]) == line_of(search)
     assert "objective=val/loss" in line_of(search)
+
+
+def test_a_server_that_has_a_name_may_be_elsewhere_by_now() -> None:
+    def config(port: int, identity: str | None) -> dict[str, object]:
+        teacher = {"base_url": f"http://127.0.0.1:{port}/v1", "identity": identity}
+        return _changed(teacher=teacher, stage={"asker": {"model": teacher}})
+
+    assert differences(config(1, "lab"), config(2, "lab")) == []
+    assert with_harmless_of(config(1, "lab"), config(2, "lab")) == config(1, "lab")
+    for other in (config(2, None), config(2, "other")):
+        (differing,) = differences(config(1, None), other)[:1]
+        assert differing.startswith("teacher.base_url=http://127.0.0.1:1/v1 there")
+        assert with_harmless_of(config(1, None), other) == other

@@ -76,7 +76,9 @@ def differences(of_the_run: Mapping[str, Any], of_the_line: Mapping[str, Any]) -
     differing = [
         key
         for key in dict.fromkeys((*there, *here))
-        if there.get(key, _NONE) != here.get(key, _NONE) and not _is_harmless(key)
+        if there.get(key, _NONE) != here.get(key, _NONE)
+        and not _is_harmless(key)
+        and not _is_only_the_address(key, there, here)
     ]
     own = [key for key in differing if key.partition(".")[0] not in _ASSEMBLED]
     return [f"{_said(there, key)} there, {_said(here, key)} here" for key in own or differing]
@@ -86,8 +88,9 @@ def with_harmless_of(run: Mapping[str, Any], line: Mapping[str, Any]) -> dict[st
     """The values of ``line``, but those that cannot change a result as ``run`` has them."""
     merged = OmegaConf.create(dict(line))
     stored = OmegaConf.create(dict(run))
-    for key, _ in _leaves(line):
-        if _is_harmless(key):
+    there, here = dict(_leaves(run)), dict(_leaves(line))
+    for key in here:
+        if _is_harmless(key) or _is_only_the_address(key, there, here):
             OmegaConf.update(merged, key, OmegaConf.select(stored, key), merge=False)
     values = OmegaConf.to_container(merged)
     assert isinstance(values, dict)
@@ -100,6 +103,17 @@ _NONE = object()
 def _is_harmless(key: str) -> bool:
     parts = key.split(".")
     return key in _HARMLESS or (parts[-1] in ("progress", "save_every") and "recipe" in parts)
+
+
+def _is_only_the_address(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Whether a key says where a server is that is known by another name: it is the same server."""
+    node, _, name = key.rpartition(".")
+    identity = f"{node}.identity"
+    return (
+        name == "base_url"
+        and here.get(identity) is not None
+        and here[identity] == there.get(identity)
+    )
 
 
 def _said(values: Mapping[str, Any], key: str) -> str:
