@@ -19,7 +19,7 @@ from understudy.teacher.responses import NEEDED, Response, Responses
 from understudy.teacher.rows import Outcome, outcomes
 
 if TYPE_CHECKING:
-    from understudy.chat.asking import Answers
+    from understudy.chat.asker import Answers
 
 RATED, PARSE_ERROR, FAILED = "rated", "parse_error", "failed"
 """What a row of ``ratings.jsonl`` says: there is a score, none could be read, nothing came."""
