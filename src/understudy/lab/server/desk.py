@@ -50,11 +50,11 @@ class Desk:
         self.faults = Faults(config.faults, config.seed)
         self.created = int(time.time())
         self._prices = Prices(config.prices)
-        self._id = f"lab{secrets.token_hex(4)}"
+        self.prefix = f"lab{secrets.token_hex(4)}"
 
     def id_of(self, kind: str, number: int) -> str:
         """What a request is called: "chatcmpl-lab1234abcd-17"."""
-        return f"{kind}-{self._id}-{number}"
+        return f"{kind}-{self.prefix}-{number}"
 
     def prepare(
         self, values: Mapping[str, Any], bill: Bill, *, is_chat: bool, fault: Fault | None
@@ -66,6 +66,8 @@ class Desk:
         """
         bill.content = content_of(values) if is_chat else f"text{content_of(values)}"
         fault = fault or self.faults.on(bill.number, bill.content)
+        if bill.batch is not None and fault is not None and fault.is_of_connection:
+            fault = None
         bill.fault = None if fault is None else fault.name
         if fault is not None and (error := fault.error()):
             raise error

@@ -96,6 +96,11 @@ class Fault:
     name: str
     seconds: float = 0.0
 
+    @property
+    def is_of_connection(self) -> bool:
+        """Whether it concerns how a reply is sent, which no batch has."""
+        return self.name in ("slow", "dropped", "dropped_midway", "truncated_json")
+
     def error(self) -> ApiError | None:
         """The refusal that the fault is; null where it is none."""
         if self.name == "429":
