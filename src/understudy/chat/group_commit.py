@@ -7,7 +7,6 @@ replies a second are durable before anyone goes on with them.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import sqlite3
@@ -22,7 +21,14 @@ from understudy.records import RunError
 _RESERVE_BYTES = 4 << 20
 _MAX_GROUP = 1000
 _BUSY_SECONDS = 30.0
-_log = logging.getLogger(__name__)
+_THE_ROWS_FAULT = (
+    ValueError,
+    OverflowError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
 _Waiting = tuple[str, Row, "Future[bool]"]
 
 
@@ -90,7 +96,7 @@ class GroupCommit:
     def _commit(self, connection: sqlite3.Connection, group: list[_Waiting]) -> None:
         try:
             results = self._written(connection, group)
-        except sqlite3.Error as error:
+        except Exception as error:  # nobody else would learn of it
             self.trouble = self._in_words(error)
             for _, _, done in group:
                 done.set_exception(RunError(self.trouble))
@@ -161,5 +167,5 @@ def _in_one_transaction(
 def _added(connection: sqlite3.Connection, statement: str, row: Row) -> bool | Exception:
     try:
         return connection.execute(statement, (None, *row)).rowcount > 0
-    except (OverflowError, sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
+    except _THE_ROWS_FAULT as error:
         return RunError(f"a row cannot be kept: {error}")

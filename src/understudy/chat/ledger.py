@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from understudy.chat.group_commit import GroupCommit
 from understudy.chat.ledger_lock import LedgerLock
-from understudy.chat.ledger_repair import repair, require_version
+from understudy.chat.ledger_repair import connect_to_read, repair, require_version
 from understudy.chat.ledger_schema import (
     COLUMNS,
     Asked,
@@ -30,6 +30,7 @@ from understudy.chat.ledger_schema import (
     failure_of,
     failure_row,
     insertion,
+    is_whole,
     reply_of,
     reply_row,
 )
@@ -116,6 +117,10 @@ class Ledger:
     def reply(self, key: str) -> Reply | None:
         """The reply to the request of this key."""
         row = self._first("select * from replies where key = ?", key)
+        if row is not None and not is_whole(row):
+            raise RunError(
+                f"{self.path}: row {row[0]} is damaged; the next run that writes it repairs it"
+            )
         return None if row is None else reply_of(row)
 
     def failure(self, key: str) -> Failure | None:
@@ -238,11 +243,6 @@ class Ledger:
             raise RunError(
                 f"{self.path} cannot be read ({error}); the next run that writes it repairs it"
             ) from error
-
-
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing and blocks nobody."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
 
 
 def now() -> str:
