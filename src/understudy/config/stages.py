@@ -137,8 +137,15 @@ class RateConfig(AskingConfig):
 
 @dataclass
 class SelfInstructConfig(AskingConfig):
-    """``stage=selfinstruct``: the seed tasks, how many instructions to invent, and how."""
+    """``stage=selfinstruct``: the seed tasks, how many instructions to invent, and how.
+
+    ``invention``: what ``recipe=NAME`` chooses. It ends when fewer than ``min_acceptance`` of the
+    candidates of the last ``patience`` rounds are accepted, or after ``max_rounds``.
+    """
 
     seeds: str | None = None
     num_instructions: int = MISSING
-    recipe: Any = MISSING
+    invention: Any = MISSING
+    min_acceptance: float = MISSING
+    patience: int = MISSING
+    max_rounds: int | None = None

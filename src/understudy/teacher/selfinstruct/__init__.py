@@ -1,0 +1,1 @@
+"""New instructions from a few, as Self-Instruct and Alpaca made them."""
