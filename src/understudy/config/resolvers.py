@@ -14,7 +14,6 @@ from understudy.config.search import direction_of
 from understudy.records import InputError
 from understudy.tracking.manifest import run_folder_of
 
-
 _LAB_PORT = 8321
 
 
@@ -26,6 +25,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("of_run", _of_run, replace=True)
     OmegaConf.register_new_resolver("of_run_or", _of_run_or, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+    OmegaConf.register_new_resolver("collected_by", _collected_by, replace=True)
     OmegaConf.register_new_resolver("direction_of", direction_of, replace=True)
     OmegaConf.register_new_resolver("served", _served, replace=True)
 
@@ -52,6 +52,13 @@ def _run_name(path: str | None) -> str:
     if folder is None or not (folder / "config.yaml").is_file():
         return Path(path).name
     return str(OmegaConf.select(_config_of(folder), "name"))
+
+
+def _collected_by(path: str) -> str:
+    """Who answered in a run of ``stage=collect``."""
+    from understudy.data.collected import collected_by  # noqa: PLC0415 - loads pyarrow
+
+    return collected_by(path)
 
 
 def _config_of(folder: Path) -> Any:  # noqa: ANN401 - a config, or a list

@@ -21,9 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 from understudy.records import InputError, teacher_names
 
 _NOT_THE_SOURCE = frozenset(
-    ("seed", "model", "trainer", "optimizer", "schedule", "eval", "tracking", "threads", "name")
-)
+    ("seed", "model", "trainer", "optimizer", "schedule", "eval", "tracking", "threads", "name",
+     "teacher", "asker", "ledger", "prices", "budget_usd", "batch", "limit", "max_failed")
+)  # fmt: skip
 """Groups and keys that cannot change where an arm's answers come from."""
+
+_COLLECTED = "understudy.data.collected.CollectedAnswers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,10 @@ def sources(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Source]:
     if len(chosen) < 2:
         return []
     found = [each for each in (_source(config, list(overrides)) for overrides in chosen) if each]
-    names = teacher_names([each.path for each in found if each.path and _is_named_after(each)])
+    names = {
+        **teacher_names([each.path for each in found if each.path and _is_named_after(each)]),
+        **_names_of_runs([each.path for each in found if each.path and _is_of_a_run(each)]),
+    }
     renamed = [_renamed(each, names) for each in found]
     _refuse_one_name_for_two_files(renamed)
     return renamed
@@ -141,8 +147,25 @@ def _is_named_after(source: Source) -> bool:
     return source.path is not None and source.teacher == Path(source.path).stem
 
 
+def _is_of_a_run(source: Source) -> bool:
+    """Whether the teacher has the name that the run gives it which collected the answers."""
+    if source.path is None or source.node.get("_target_") != _COLLECTED:
+        return False
+    from understudy.data.collected import collected_by  # noqa: PLC0415 - loads pyarrow
+
+    return source.teacher == collected_by(source.path)
+
+
+def _names_of_runs(paths: list[str]) -> dict[str, str]:
+    if not paths:
+        return {}
+    from understudy.data.collected import collected_names  # noqa: PLC0415 - loads pyarrow
+
+    return collected_names(paths)
+
+
 def _renamed(source: Source, names: dict[str, str]) -> Source:
-    if source.path is None or not _is_named_after(source):
+    if source.path is None or not (_is_named_after(source) or _is_of_a_run(source)):
         return source
     name = names[source.path]
     return Source(source.overrides, name, source.path, {**source.node, "teacher": name})

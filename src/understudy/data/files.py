@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class AnswerFile(AnswerRows):
         """The file's own path, however it was written."""
         return Path(self.path).expanduser().resolve()
 
+    def names_of(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """What to call who answered in each of several files like this one."""
+        return teacher_names(paths)
+
     def load(self) -> RowFile:
         """The file's rows.
 
@@ -62,7 +66,7 @@ def siblings(
         )
     if not isinstance(source, AnswerFile):
         return [peer for peer in peers if not isinstance(peer, str)]
-    names = teacher_names([source.path, *files])
+    names = source.names_of([source.path, *files])
     return [
         replace(source, path=peer, teacher=names[peer]) if isinstance(peer, str) else peer
         for peer in peers

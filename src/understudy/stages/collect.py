@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.chat.asker import Answers, Asker
 from understudy.chat.requests import ChatRequest
+from understudy.data.collected import ARM
 from understudy.data.instructions import ANSWERS
 from understudy.data.published import num_published
 from understudy.prompts import Template
 from understudy.records import Instruction, NotAtHand
 from understudy.stages.printing import in_words, print_facts
-from understudy.teacher.arm_manifest import ARM, write_arm
+from understudy.teacher.arm_manifest import write_arm
 from understudy.teacher.collect import (
     COUNTS,
     Collecting,

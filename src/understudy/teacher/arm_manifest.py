@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from understudy.data.collected import ARM
 from understudy.durable import replacing, saying_what
-from understudy.records import InputError, read_json_object
 
-ARM = "arm.json"
 VERSION = 1
 
 
@@ -25,17 +24,3 @@ def write_arm(folder: Path, facts: Mapping[str, Any]) -> Path:
     with saying_what(str(path)), replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
     return path
-
-
-def read_arm(folder: Path) -> dict[str, Any]:
-    """The arm of a run's folder.
-
-    Raises:
-        InputError: The run collected none, or did not end.
-    """
-    path = folder / ARM
-    if not path.is_file():
-        raise InputError(
-            f"{folder} holds no {ARM}; give the folder of a run of stage=collect that has ended"
-        )
-    return read_json_object(path, remedy="collect the arm anew; its replies are in the ledger")

@@ -91,6 +91,8 @@ def open_wandb(
     import wandb  # noqa: PLC0415 - costs a second, and only a recorded run needs it
 
     mode = tracking.resolved_mode()
+    # would send what is asked and answered to W&B, whatever log_text says, and advertises itself
+    os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
     if os.environ.get("WANDB_MODE") == "":
         del os.environ["WANDB_MODE"]  # wandb refuses an empty one
     run = wandb.init(
