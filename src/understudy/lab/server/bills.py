@@ -13,7 +13,7 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -54,6 +54,9 @@ class Bill:
     completion_tokens: int = 0
     picodollars: int | None = 0
     batch: str | None = None
+
+
+_FIELDS = tuple(each.name for each in fields(Bill))
 
 
 class Prices:
@@ -156,7 +159,8 @@ class Bills:
 
     def add(self, bill: Bill) -> None:
         """Writes a bill down and counts it."""
-        line = json.dumps(asdict(bill), separators=(",", ":")).encode() + b"\n"
+        values = {name: getattr(bill, name) for name in _FIELDS}
+        line = json.dumps(values, separators=(",", ":")).encode() + b"\n"
         self._file.write(line)
         self._count(bill, len(line))
 

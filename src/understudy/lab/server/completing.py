@@ -61,9 +61,9 @@ class Completions:
         seconds += prepared.fault.seconds if prepared.fault and name == "slow" else 0.0
         if seconds:
             await asyncio.sleep(seconds)
-            if await request.is_disconnected():
-                self._desk.lose(bill, "left")
-                return
+        if _has_left(request):
+            self._desk.lose(bill, "left")
+            return
         if name in ("dropped", "dropped_midway", "truncated_json"):
             await self._lose(prepared, bill, request, name)
         elif prepared.call.streams:
@@ -82,7 +82,7 @@ class Completions:
         for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
             await asyncio.sleep(0)
-        if await request.is_disconnected():
+        if _has_left(request):
             self._desk.lose(bill, "left", status=200)
             return
         await send({"type": "http.response.body", "body": b""})
@@ -145,6 +145,12 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(parts)
         message = await receive()
     return None
+
+
+def _has_left(request: Request) -> bool:
+    """Whether the client has closed its connection, as far as that is known here by now."""
+    transport: asyncio.Transport = request.scope[TRANSPORT]
+    return transport.is_closing()
 
 
 def _encoded(prepared: Prepared) -> bytes:

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,14 +21,51 @@ if TYPE_CHECKING:
 _LAST_REPLIES_SECONDS = 3
 
 
+class _JoinedWrites:
+    """A transport that sends a reply's head with the first of its body: one packet, not two."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+            self._head += data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else a transport has
+        return getattr(self._transport, name)
+
+
 class _Protocol(HttpToolsProtocol):
     """HTTP whose connections an application can close."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Joins what is written."""
+        self._joined = _JoinedWrites(transport)
+        super().connection_made(cast("asyncio.Transport", self._joined))
 
     def on_message_begin(self) -> None:
         """Adds the transport to the scope."""
         super().on_message_begin()
         scope = cast("dict[str, object]", self.scope)
         scope[TRANSPORT] = self.transport
+
+    def on_response_complete(self) -> None:
+        """Sends a head that no body followed."""
+        self._joined.flush()
+        super().on_response_complete()
 
 
 class _Server(uvicorn.Server):
@@ -114,6 +151,7 @@ def _server(app: Starlette, on_ready: Callable[[], None]) -> _Server:
         log_config=None,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=_LAST_REPLIES_SECONDS,
