@@ -49,14 +49,14 @@ def run(
     for step in planned:
         left = left_by(run.folder / step.name)
         run.manifest.parents.extend(left.run_ids)
-        metrics = left.chosen(step, run.manifest.metrics)
-        reasons = {name: left.reasons[name] for name in metrics if name in left.reasons}
-        run.add_metrics(metrics, reasons)
+        chosen = left.chosen(step, run.manifest.metrics)
+        run.add_metrics(chosen, {name: why for name, why in left.reasons.items() if name in chosen})
         rows.append(left.row(step, run.folder))
         if left.report is not None:
             reports[f"report of {step.name}"] = str(left.report)
     run.write_rows("steps.jsonl", rows)
-    numbers = {name: f"{value:.4f}" for name, value in run.manifest.metrics.items() if value}
+    metrics = run.manifest.metrics.items()
+    numbers = {name: _in_words(value) for name, value in metrics if value is not None}
     facts = {**shown(run.manifest.timings), **numbers, **reports}
     print_facts(f"Tour of {len(planned)} steps", facts)
 
@@ -73,3 +73,7 @@ def plan(
     folder = Path("TOUR")
     lines = {step.name: "python run.py " + shlex.join(step.words(folder)) for step in planned}
     print_facts(f"Plan: tour of {len(planned)} steps, seed {seed}", lines)
+
+
+def _in_words(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

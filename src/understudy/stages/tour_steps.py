@@ -14,6 +14,8 @@ from understudy.records import InputError
 _REFERENCE = re.compile(r"\{(\w+)\}")
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
 _NAME = re.compile(r"[a-z]\w*")
+_TOUR = "tour"
+"""In braces the tour's own folder, for what several steps share; no step is called so."""
 _KEYS = ("line", "more", "after", "metrics", "service")
 
 
@@ -53,7 +55,7 @@ class Step:
     @property
     def needs(self) -> set[str]:
         """The steps that must have ended, or be ready where they are services, before it starts."""
-        return {*self.after, *_REFERENCE.findall(self.line)}
+        return {*self.after, *_REFERENCE.findall(self.line)} - {_TOUR}
 
 
 def planned_steps(
@@ -87,8 +89,8 @@ def _step(name: str, given: Mapping[str, Any], common: str, earlier: Sequence[St
             f"step {name} of the tour: {'has no line' if not unknown else min(unknown)}; a step "
             "has line, and may have more, after, metrics and service"
         )
-    if not _NAME.fullmatch(name):
-        raise InputError(f"step {name!r} of the tour: give a name of letters, digits and _")
+    if not _NAME.fullmatch(name) or name == _TOUR:
+        raise InputError(f"step {name!r} of the tour: give another name, of letters, digits and _")
     after = given.get("after")
     if after is None:
         after = [step.name for step in earlier if not step.is_service]
@@ -118,7 +120,11 @@ def _with_folders(word: str, folder: Path) -> str:
     if not _REFERENCE.search(word):
         return word
     key, _, value = word.partition("=")
-    paths = [_REFERENCE.sub(lambda m: str(folder / m.group(1)), one) for one in value.split(",")]
+    places = {_TOUR: folder}
+    paths = [
+        _REFERENCE.sub(lambda found: str(places.get(found[1], folder / found[1])), one)
+        for one in value.split(",")
+    ]
     return f"{key}={','.join(quoted(Path(path)) for path in paths)}"
 
 
