@@ -20,7 +20,7 @@ from openai import AsyncOpenAI
 from understudy.chat.advice import cannot_ask
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.errors import CannotAskError, Fault, RequestFailedError, Then
-from understudy.chat.faults import fault_of
+from understudy.chat.faults import ERRORS, fault_of
 from understudy.chat.limits import Limits, Ticket, TokenEstimate
 from understudy.chat.pauses import OnWait, Pauses, asked_wait
 from understudy.chat.providers import key_for, opened
@@ -133,9 +133,8 @@ class ChatClient:
         try:
             async with asyncio.timeout(self._model.timeout_seconds):
                 response = await self._post(request)
-        except Exception as error:  # whatever the client, its transport or the server came up with
-            fault = fault_of(error, self._key, self._sent)
-            raise fault from None
+        except ERRORS as error:
+            raise fault_of(error, self._key, self._sent) from None
         if _is_a_page(response) and not self._was_answered:
             raise Fault(Then.FATAL, "url", "a web page", response.status_code, response.headers)
         reply = reply_of(response.content, self._model.key_of(request), self._key)
@@ -146,13 +145,7 @@ class ChatClient:
     async def _post(self, request: ChatRequest) -> httpx2.Response:
         if self._api is None:
             raise RuntimeError("the client is not open; use it in an async with")
-        seed = self._sent.get("seed")
-        body = {
-            "model": self._model.model,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
-            **self._sent,
-            **({} if seed is None else {"seed": seed + request.sample}),
-        }
+        body = self._model.body_of(request)
         return await self._api.post("/chat/completions", cast_to=httpx2.Response, body=body)
 
     def _wait_seconds(self, state: tenacity.RetryCallState) -> float:

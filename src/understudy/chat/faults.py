@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import aiohttp
+import httpx2
 import openai
 
 from understudy.chat.errors import Fault, Then, one_line
 
+# What the client and its transport raise; a ValueError is a text that UTF-8 or JSON cannot hold.
+ERRORS = (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError, ValueError)
 _FILTERED = {"content_filter", "content_policy_violation", "moderation_blocked"}
 _SPENT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _NO_MODEL = {"model_not_found", "deploymentnotfound", "invalid_model"}
@@ -32,7 +35,7 @@ def fault_of(error: Exception, key: str | None, sent: Collection[str]) -> Fault:
         return _of_status(error, key, sent)
     if isinstance(error, TimeoutError):
         return Fault(Then.RETRY, "timeout", "no answer within timeout_seconds")
-    if isinstance(error, (UnicodeEncodeError, ValueError, TypeError)):
+    if isinstance(error, ValueError):
         return Fault(Then.GIVE_UP, "bad_request", one_line(f"cannot be sent: {error}", key))
     return _of_connection(error, key)
 
