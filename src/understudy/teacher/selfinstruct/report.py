@@ -73,10 +73,11 @@ def counts_of(
     """All counts, zeros too."""
     tasks = in_order_of(pool.reasons, REASONS)
     of_instances = {} if made is None else _instance_counts(made)
+    of_tasks = {} if made is None else _kind_counts(made)
     accepted, candidates = len(pool.accepted), pool.num_candidates
     named = {
         **{f"rejected/{name}": count for name, count in tasks.items()},
-        **{f"instances/{name}": count for name, count in of_instances.items()},
+        **{f"instances/{name}": count for name, count in (of_instances | of_tasks).items()},
         "rounds": course.rounds,
         "requests": course.requests,
         "failed_requests": sum(each.reply is None for each in course.failures),
@@ -93,35 +94,42 @@ def counts_of(
         left_out=left_out,
         metrics={f"selfinstruct/{name}": value for name, value in named.items()},
         reasons={} if candidates else reason,
-        facts=_facts(pool, course, {n: c for n, c in of_instances.items() if c}),
+        facts=_facts(pool, course, of_instances, of_tasks),
     )
 
 
 def _instance_counts(made: Instances) -> dict[str, int]:
     counts = Counter(each.reason for each in made.rejected)
-    kept = [task.is_classification for task in made.tasks]
+    return in_order_of(counts, (*steps.REASONS, *steps.TASK_REASONS))
+
+
+def _kind_counts(made: Instances) -> dict[str, int]:
+    """Of tasks that stay; ``unreadable_class`` of replies that say neither yes nor no."""
     return {
-        **in_order_of(counts, (*steps.REASONS, *steps.TASK_REASONS)),
-        "classifications": sum(bool(each) for each in kept),
+        "tasks": len(made.tasks),
+        "classifications": sum(bool(task.is_classification) for task in made.tasks),
         "unreadable_class": made.unreadable,
     }
 
 
-def _facts(pool: InventionPool, course: Course, of_instances: dict[str, int]) -> dict[str, str]:
+def _facts(
+    pool: InventionPool, course: Course, of_instances: dict[str, int], of_tasks: dict[str, int]
+) -> dict[str, str]:
     said = {
         "accepted": f"{len(pool.accepted):,} of {pool.num_candidates:,} candidates in "
         f"{course.rounds:,} rounds",
-        "left out": _listed({name: pool.reasons[name] for name in REASONS if pool.reasons[name]}),
+        "left out": _listed({name: pool.reasons[name] for name in REASONS}),
     }
-    if of_instances:
-        said["instances"] = _listed(of_instances)
+    if of_tasks:
+        said["with examples"] = _listed(of_tasks)
+        said["examples left out"] = _listed(of_instances)
     if course.failures:
         said["without a text"] = f"{len(course.failures):,} of {course.requests:,} requests"
     return said
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "none"
 
 
 def _task(invented: Invented) -> Task:
