@@ -31,19 +31,20 @@ class Budget:
         """``spent_usd`` is what the ledger's replies have cost."""
         self.limit_usd, self.spent_usd = limit_usd, spent_usd
         self._reserved = 0.0
-        self._changed = asyncio.Event()
+        self._changed, self._turn = asyncio.Event(), asyncio.Lock()
 
     async def reserve(self, bound_usd: float) -> None:
-        """Waits until a request that costs at most so much surely fits.
+        """Waits, in order of arrival, until a request that costs at most so much surely fits.
 
         Raises:
             BudgetSpentError: It never will.
         """
-        while not self._fits(bound_usd):
-            if not self._reserved:
-                raise BudgetSpentError
-            await self._changed.wait()
-        self._reserved += bound_usd
+        async with self._turn:
+            while not self._fits(bound_usd):
+                if not self._reserved:
+                    raise BudgetSpentError
+                await self._changed.wait()
+            self._reserved += bound_usd
 
     def settle(self, bound_usd: float, cost_usd: float) -> None:
         """Puts the cost of a request in the place of its bound."""
