@@ -114,6 +114,14 @@ class ChatModel:
         """The key of a request in the ledger."""
         return request_key(self.endpoint, self.model, self.sent_params(), request)
 
+    def body_of(self, request: ChatRequest) -> dict[str, Any]:
+        """What is sent for a request; a seed moves on with the number of the sample."""
+        sent = self.sent_params()
+        if sent.get("seed") is not None:
+            sent["seed"] += request.sample
+        messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        return {"model": self.model, "messages": messages, **sent}
+
     def facts(self) -> dict[str, Any]:
         """For manifests: who was asked where and how, without the key."""
         left_out = [name for name in self.refused if self.params.get(name) is not None]
