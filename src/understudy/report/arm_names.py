@@ -23,12 +23,14 @@ from understudy.report.names import (
 from understudy.report.read.runs import RunRecord
 
 _Runs = Sequence[RunRecord]
+_COLLECTED = ("collected", "lab_collected")
+"""Choices of data whose path is a run's folder, which says less than the teacher's name."""
 
 
 def arm_names(groups: Sequence[_Runs]) -> list[str]:
     """A name for each group of runs, all of them different."""
     sweeps = _sweep_names(groups)
-    short = _names_by_sweep([runs[0].arm for runs in groups], sweeps)
+    short = _names_by_sweep(_with_teachers([runs[0] for runs in groups]), sweeps)
     arms = [(sweep, runs[0].arm, runs[0].stage) for sweep, runs in zip(sweeps, groups, strict=True)]
     suffixes = [""] * len(groups)
     for one in set(arms):
@@ -45,6 +47,24 @@ def arm_names(groups: Sequence[_Runs]) -> list[str]:
             for name, suffix, (sweep, arm, stage) in zip(short, suffixes, arms, strict=True)
         ]
     )
+
+
+def _with_teachers(runs: _Runs) -> list[str]:
+    """The arms, those of collected answers with the teacher in place of the run's folder.
+
+    As they are where two runs' teachers are called the same.
+    """
+    arms = [run.arm for run in runs]
+    named = [_with_teacher(run) for run in runs]
+    return named if len(set(named)) == len(set(arms)) else arms
+
+
+def _with_teacher(run: RunRecord) -> str:
+    overrides = split_overrides(run.arm)
+    path, teacher = overrides.get("data.path"), run.manifest.get("teacher")
+    if path is None or not teacher or overrides.get("data") not in _COLLECTED:
+        return run.arm
+    return run.arm.replace(f"data.path={path}", f"data.path={teacher}")
 
 
 def short_names(arms: Iterable[str]) -> dict[str, str]:

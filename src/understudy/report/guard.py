@@ -27,7 +27,8 @@ from understudy.report.read.runs import RunRecord
 
 RECIPE, ENCODING = "recipe", "encoding"
 COMPARISONS, OBJECTIVE = "comparisons", "objective"
-OF_LATER_RUNS = (RECIPE, ENCODING, COMPARISONS, OBJECTIVE)
+COLLECTION = "collection"
+OF_LATER_RUNS = (RECIPE, ENCODING, COMPARISONS, OBJECTIVE, COLLECTION)
 """What runs of an earlier version or of other stages do not record: no reason against them."""
 
 FIELDS: Mapping[str, str] = {
@@ -42,6 +43,7 @@ FIELDS: Mapping[str, str] = {
     ENCODING: "encoding",
     COMPARISONS: "test comparisons",
     OBJECTIVE: "objective",
+    COLLECTION: "how answers were collected",
 }
 """What a run's ``comparable`` records, and how a reader calls it."""
 

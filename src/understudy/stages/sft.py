@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from understudy import ranks
 from understudy.data.arm import DataArm
+from understudy.data.collected import CollectedAnswers
 from understudy.encoding import Encoding
 from understudy.eval.evaluate import Evaluation, KnownLosses, Measured
 from understudy.eval.record import (
@@ -81,7 +82,7 @@ def run(
         work = prepare(arm, model, encoding, questions, evaluation)
         learner = Learner(model, recipe.adapter, run.folder / "checkpoints")
         learner.check(work.tokenizer)
-    _record_setting(run, work, model, recipe, evaluation)
+    _record_setting(run, work, arm, model, recipe, evaluation)
     run.manifest.num_trainable_parameters = learner.num_trainable(work.tokenizer)
     _record_rows(run, work, arm)
     avoided = arm.selection.decontamination.inputs()
@@ -186,7 +187,12 @@ def plan(
 
 
 def _record_setting(
-    run: Run, work: Work, model: ModelSource, recipe: Recipe, evaluation: Evaluation
+    run: Run,
+    work: Work,
+    arm: DataArm,
+    model: ModelSource,
+    recipe: Recipe,
+    evaluation: Evaluation,
 ) -> None:
     """What must be equal between arms."""
     run.manifest.teacher = work.arm.teacher
@@ -196,6 +202,7 @@ def _record_setting(
         "questions": questions_sha256(work.questions),
         "decoding": decodings_in_words(evaluation),
         "held_out": questions_sha256(work.held_out),
+        "collection": arm.source.collection if isinstance(arm.source, CollectedAnswers) else None,
     }
 
 
