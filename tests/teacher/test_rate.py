@@ -24,7 +24,8 @@ from understudy.lab.world import World
 from understudy.records import InputError, Prediction, Question, write_jsonl
 from understudy.samples import Sample, sample_to_json
 from understudy.teacher.rate import Ratings, comparison_rows, distinct_requests, num_identical
-from understudy.teacher.responses import Responses, read_responses
+from understudy.teacher.responses import Response, Responses, read_responses
+from understudy.teacher.rows import Outcome
 
 WORLD = World()
 NUM_ROWS = 40
@@ -62,7 +63,7 @@ def _arm(folder: Path, teacher: str, *, lang: str = "en", start: int = 0) -> str
 
 
 def _rated(asker: Asker, responses: Responses) -> tuple[list[dict[str, Any]], Ratings]:
-    ratings, failed = Ratings(), []
+    ratings, failed = Ratings(), list[Outcome[Response]]()
     answers = asker.ask(distinct_requests(responses), title="ratings")
     return list(ratings.rows(responses, answers, failed)), ratings
 
@@ -172,11 +173,35 @@ def test_samples_of_one_model_are_several_answers_of_one_source(tmp_path: Path) 
     assert [r.source for r in both.prompts[0]] == ["policy", "policy", "gpt4"]
 
 
+def test_a_collected_arm_is_called_by_its_teacher_and_two_of_one_by_their_folders(
+    tmp_path: Path,
+) -> None:
+    paths = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "arm.json").write_text('{"teacher": "gpt4", "answers": {"sha256": ""}}')
+        row = {"instruction": "Hi", "input": "", "output": name, "teacher": "gpt4"}
+        (folder / "answers.jsonl").write_text(json.dumps(row))
+        paths.append(str(folder))
+    other = _write(tmp_path / "gpt35.json", [{"instruction": "Hi", "input": "", "output": "Ho"}])
+    assert read_responses([paths[0], other]).sources == ("gpt4", "gpt35")
+    assert read_responses([paths[0] + "/answers.jsonl", other]).sources == ("gpt4", "gpt35")
+    assert read_responses(paths).sources == ("gpt4/one", "gpt4/two")
+
+
 def test_wrong_answers_are_refused_with_what_to_type(tmp_path: Path) -> None:
     strong = _arm(tmp_path, "strong")
     other = _write(tmp_path / "other.json", [{"instruction": "Hi", "input": "", "output": "Ho"}])
     (tmp_path / "empty").mkdir()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "arm.json").write_text('{"teacher": "strong", "answers": {"sha256": ""}}')
+    (folder / "answers.jsonl").write_text(
+        json.dumps({"instruction": "Hi", "input": "", "output": "Hello", "teacher": "strong"})
+    )
     for answers, said in (
+        ([strong, str(folder)], "both answers of strong; name them: answers={strong_1:"),
         ([], "names nothing"),
         ([strong, strong], "twice"),
         ([strong, other], "none of 41 prompts has two answers"),

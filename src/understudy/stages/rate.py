@@ -30,6 +30,7 @@ from understudy.teacher.rate import (
     rating_request,
 )
 from understudy.teacher.ratings import PROBLEMS, SourceRatings, Ties, statistics_of
+from understudy.teacher.record import ask
 from understudy.teacher.responses import Answers, Responses, read_responses
 from understudy.teacher.rows import Outcome, failure_row, write_failures
 
@@ -54,8 +55,7 @@ def run(*, run: Run, asker: Asker, answers: Answers, limit: int | None) -> None:
     run.add_inputs(responses.inputs)
     run.manifest.comparable |= {"judge": asker.model.model, "template": RATING.sha256}
     total = responses.num_responses - num_identical(responses)
-    with run.timed("rating"):
-        replies = asker.ask(distinct_requests(responses), title="ratings", total=total)
+    replies = ask(run, asker, distinct_requests(responses), title="ratings", total=total)
     ratings, failed = Ratings(), list[Outcome["Response"]]()
     shown: list[dict[str, Any]] = []
     run.write_rows(RATINGS, _keeping_first(ratings.rows(responses, replies, failed), shown))
@@ -197,15 +197,15 @@ def _source_in_words(source: SourceRatings) -> str:
     if source.mean.mean is None or source.nines is None:
         return f"null: {source.mean.reason}"
     sd = "" if source.sd is None else f", sd {source.sd:.2f}"
-    return (
-        f"mean {source.mean.mean:.2f}{_interval(source.mean)}{sd}, {source.nines:.1%} nines "
-        f"(n={source.n:,})"
-    )
+    return f"mean {_shown(source.mean, '.2f')}{sd}, {source.nines:.1%} nines (n={source.n:,})"
 
 
 def _ties_in_words(ties: Ties) -> str:
-    return f"{ties.share.mean:.1%} ties{_interval(ties.share)} (n={ties.share.n:,} prompts)"
+    return f"{_shown(ties.share, '.1%')} ties (n={ties.share.n:,} prompts)"
 
 
-def _interval(found: Interval) -> str:
-    return "" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]"
+def _shown(found: Interval, form: str) -> str:
+    """A mean with its interval, where there is one."""
+    if found.low is None or found.high is None:
+        return f"{found.mean:{form}}"
+    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"

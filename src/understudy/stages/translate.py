@@ -18,6 +18,7 @@ from understudy.forms.translation import TO_CHINESE
 from understudy.records import InputError
 from understudy.stages.printing import in_words, print_facts
 from understudy.teacher.instructions import AnySource, AskedInstructions, read_instructions
+from understudy.teacher.record import ask
 from understudy.teacher.rows import failure_row, write_failures
 from understudy.teacher.translate import (
     NOT_ASKED,
@@ -71,8 +72,8 @@ def run(*, run: Run, source: AnySource, asker: Asker, min_cjk: float, limit: int
     work = _work(source, min_cjk, limit)
     run.add_inputs(work.read.inputs)
     run.manifest.comparable |= {"prompts": work.read.sha256, "template": TO_CHINESE.sha256}
-    with run.timed("translating"):
-        answers = asker.ask(work.asked.requests(), title="translations", total=work.num_requests)
+    total = work.num_requests
+    answers = ask(run, asker, work.asked.requests(), title="translations", total=total)
     translations = Translations(min_cjk)
     shown: list[dict[str, Any]] = []
     run.write_rows(INSTRUCTIONS, _keeping_first(translations.rows(work.asked, answers), shown))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from understudy.data.collected import ARM, CollectedAnswers, collected_names
 from understudy.data.files import AnswerFile
 from understudy.data.instructions import ANSWERS
 from understudy.prompts import has_input
@@ -27,7 +28,7 @@ from understudy.records import (
     teacher_names,
 )
 from understudy.samples import GREEDY, SAMPLES, read_samples
-from understudy.tracking.manifest import MANIFEST, read_manifest
+from understudy.tracking.manifest import MANIFEST
 
 NEEDED = 2
 """How many answers a prompt has at least, or there is nothing to compare."""
@@ -134,67 +135,73 @@ def _read_all(answers: Answers) -> dict[str, SourceRows]:
     Raises:
         InputError: There is none, two have one name, or one of them is wrong.
     """
-    named = _named(answers)
+    given = _by_path(answers)
+    names = _own_names([path for path, name in given.items() if not name])
     read: dict[str, SourceRows] = {}
-    place_of: dict[str, str] = {}
-    for place, (given, name) in named.items():
-        rows, own = _rows_of(place, name)
-        source = given or own
+    path_of: dict[str, str] = {}
+    for path, name in given.items():
+        rows, author = _rows_of(path)
+        source = name or names.get(path, author)
         if source in read:
             raise InputError(
-                f"{place_of[source]} and {place} are both answers of {source}; name them: "
-                f"answers={{{source}_1:{place_of[source]},{source}_2:{place}}}"
+                f"{path_of[source]} and {path} are both answers of {source}; name them: "
+                f"answers={{{source}_1:{path_of[source]},{source}_2:{path}}}"
             )
-        read[source], place_of[source] = rows, place
+        read[source], path_of[source] = rows, path
     return read
 
 
-def _named(answers: Answers) -> dict[str, tuple[str, str]]:
-    """Each path with the name that was given, "" for none, and the one that a file has itself."""
+def _by_path(answers: Answers) -> dict[str, str]:
+    """Each path with the name that was given, "" for none."""
     if isinstance(answers, Mapping):
-        given = {str(path): str(name) for name, path in answers.items()}
-        num_given = len(answers)
+        pairs = [(str(path), str(name)) for name, path in answers.items()]
     else:
-        paths = [answers] if isinstance(answers, str) else list(map(str, answers))
-        given = dict.fromkeys(paths, "")
-        num_given = len(paths)
-    if not given:
+        paths = [answers] if isinstance(answers, str) else answers
+        pairs = [(str(path), "") for path in paths]
+    if not pairs:
         raise InputError("answers names nothing; type answers=[RUN_A,RUN_B,FILE.json]")
-    if len(given) < num_given:
-        raise InputError("answers names one path twice; leave one out")
-    names = teacher_names(list(given))
-    return {path: (name, names[path]) for path, name in given.items()}
+    repeated = [path for path, count in Counter(path for path, _ in pairs).items() if count > 1]
+    if repeated:
+        raise InputError(f"answers names {repeated[0]} twice; leave one out")
+    return dict(pairs)
 
 
-def _rows_of(place: str, name: str) -> tuple[SourceRows, str]:
-    """The rows of a run folder or a file, and who answered; ``name`` is what a file is called."""
-    path = Path(place).expanduser()
-    if not path.is_dir():
-        if path.name == SAMPLES:
-            return _sampled(path)
-        return _file_rows(path, name), name
-    if (path / SAMPLES).is_file():
-        return _sampled(path / SAMPLES)
-    if (path / ANSWERS).is_file():
-        return _file_rows(path / ANSWERS, name), _teacher_of(path) or name
-    what = "this run left" if (path / MANIFEST).is_file() else "the folder holds"
-    raise InputError(
-        f"{place}: {what} neither {ANSWERS} nor {SAMPLES}; give a run of stage=collect or "
-        "stage=sample that has ended, or a file"
-    )
+def _own_names(paths: Sequence[str]) -> dict[str, str]:
+    """What collected arms and files are called; samples are called by who drew them."""
+    collected = [path for path in paths if _is_collected(path)]
+    files = [path for path in paths if path not in collected and _samples_of(path) is None]
+    return {**collected_names(collected), **teacher_names(files)}
 
 
-def _file_rows(path: Path, name: str) -> SourceRows:
-    return AnswerFile(path=str(path), teacher=name, empty_output="drop").read()
+def _rows_of(path: str) -> tuple[SourceRows, str]:
+    """The rows of a run folder or a file, and who answered as far as the rows themselves say."""
+    samples = _samples_of(path)
+    if samples is not None:
+        return _sampled(samples)
+    if _is_collected(path):
+        return CollectedAnswers(path=path, empty_output="drop").read(), ""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        what = "this run left" if (folder / MANIFEST).is_file() else "the folder holds"
+        raise InputError(
+            f"{path}: {what} neither {ARM} nor {SAMPLES}; give a run of stage=collect or "
+            "stage=sample that has ended, or a file"
+        )
+    return AnswerFile(path=path, empty_output="drop").read(), ""
 
 
-def _teacher_of(folder: Path) -> str | None:
-    """Who answered in a run, as its manifest has it."""
-    try:
-        teacher: str | None = read_manifest(folder)["teacher"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return teacher
+def _is_collected(path: str) -> bool:
+    """Whether a folder, or the file of answers in one, is what a run collected."""
+    place = Path(path).expanduser()
+    folder = place.parent if place.name == ANSWERS else place
+    return (folder / ARM).is_file()
+
+
+def _samples_of(path: str) -> Path | None:
+    """The file of samples that a path is or holds."""
+    place = Path(path).expanduser()
+    file = place / SAMPLES if place.is_dir() else place
+    return file if file.name == SAMPLES and file.is_file() else None
 
 
 def _sampled(path: Path) -> tuple[SourceRows, str]:
@@ -216,7 +223,7 @@ def _sampled(path: Path) -> tuple[SourceRows, str]:
         raise InputError(f"{path}: 0 samples; give a run of stage=sample that drew some")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = InputFile(str(path), digest, len(samples))
-    return SourceRows(tuple(rows), dropped, (file,)), Path(samples[0].prediction.author).name
+    return SourceRows(tuple(rows), dropped, (file,)), samples[0].prediction.author
 
 
 def _normalised(prompt: Instruction) -> Instruction:
