@@ -373,6 +373,58 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_in_flight(
         assert ledger.counts().replies == 10
 
 
+FULL = """
+    import sys
+    from understudy.chat.asker import Asker
+    from understudy.chat.chat_model import ChatModel
+    from understudy.chat.ledger import Ledger
+    from understudy.chat.prices import PriceList
+    from understudy.chat.requests import ChatRequest
+    from understudy.records import RunError
+    model = ChatModel("t", "m", base_url={url!r}, key_env=None, max_concurrent=16)
+    asker = Asker(model, {ledger!r}, PriceList("d", "s", {{"m": {{"input": 1.0, "output": 1.0}}}}))
+    requests = (ChatRequest.of_user(f"q{{n}} " + "x" * 20_000) for n in range(10_000))
+    try:
+        asker.ask(requests, title="t", total=10_000)
+    except RunError as error:
+        print(error)
+    with Ledger.open({ledger!r}) as ledger:
+        print(ledger.counts().replies)
+    try:
+        with open({ledger!r} + ".other", "wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(4096))
+    except OSError:
+        pass
+    try:
+        asker.ask([], title="t")
+    except RunError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_ends_it_in_one_line_and_every_answer_that_came_is_kept(
+    server: Server, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    code = textwrap.dedent(FULL.format(url=server.url, ledger=str(small / "l.sqlite")))
+    mount = f'mount -t tmpfs -o size=8m tmpfs {small} && exec {sys.executable} -c "$0"'
+    line = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, code]
+    try:
+        run = subprocess.run(line, check=False, capture_output=True, text=True, timeout=120)
+    except FileNotFoundError:
+        pytest.skip("no unshare, so no small disk")
+    if "unshare" in run.stderr or "mount" in run.stderr:
+        pytest.skip("no right to make a small disk")
+    assert run.returncode == 0, run.stderr
+    stopped, num_kept, refused = run.stdout.splitlines()
+    assert "disk is full" in stopped
+    assert f"{len(server.asked)} of 10,000 answered, all kept" in stopped
+    assert int(num_kept) == len(server.asked) > 50
+    assert "No space left" in refused
+
+
 def test_the_facts_of_an_asker_hold_no_key_and_can_be_written(
     asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from understudy.chat.ledger import Ledger
 from understudy.chat.prices import PriceList
 from understudy.chat.progress import Progress, Tally
 from understudy.chat.requests import ChatRequest, Failure, Reply
+from understudy.records import RunError
 
 STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
@@ -162,7 +163,7 @@ class Asking:
         await asyncio.wrap_future(self._ledger.add(request, self._rules.model, reply))
         self._count(reply)
         if (trouble := self._ledger.trouble) is not None:
-            self._end(RuntimeError(trouble))
+            self._end(RunError(trouble))
         return bound if cost is None else cost
 
     async def _failed(self, request: ChatRequest, failure: Failure) -> None:
@@ -187,18 +188,8 @@ class Asking:
             )
 
     def _count(self, reply: Reply) -> None:
-        tally = self.tally
         self._num_failed_in_a_row = 0
-        tally.replied += 1
-        tally.truncated += reply.finish_reason == "length"
-        tally.empty += not reply.text.strip()
-        tally.prompt_tokens += reply.prompt_tokens or 0
-        tally.completion_tokens += reply.completion_tokens or 0
-        tally.ledger_usd += reply.cost_usd or 0.0
-        if reply.cost_usd is None or tally.spent_usd is None:
-            tally.spent_usd = None
-        else:
-            tally.spent_usd += reply.cost_usd
+        self.tally.count(reply)
 
     def _end(self, error: Exception) -> None:
         """Ends asking; the first reason counts."""

@@ -7,6 +7,7 @@ replies a second are durable before anyone goes on with them.
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import sqlite3
@@ -43,9 +44,24 @@ class GroupCommit:
         self._reserve = path.with_name(f"{path.name}.reserve")
         self.trouble: str | None = None
 
+    def reserve(self) -> None:
+        """Sets room aside for the replies that are under way when the disk gets full.
+
+        Raises:
+            RunError: There is no room.
+        """
+        try:
+            with self._reserve.open("wb") as stream:
+                os.posix_fallocate(stream.fileno(), 0, _RESERVE_BYTES)
+        except OSError as error:
+            self._reserve.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RunError(self._in_words(error)) from error
+
     def add(self, statement: str, row: Row) -> Future[bool]:
         """Has a row added; the future is done when it is on disk: False if it was there before."""
         done: Future[bool] = Future()
+        done.set_running_or_notify_cancel()  # what waits is written, whoever still wants to know
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
             self._thread.start()
@@ -58,6 +74,7 @@ class GroupCommit:
             self._waiting.put(None)
             self._thread.join()
             self._thread = None
+        self._reserve.unlink(missing_ok=True)
 
     def _work(self) -> None:
         try:
@@ -71,7 +88,6 @@ class GroupCommit:
         finally:
             with suppress(sqlite3.Error):  # a full disk: what is committed stays in the -wal file
                 connection.close()
-            self._reserve.unlink(missing_ok=True)
 
     def _commit_groups(self, connection: sqlite3.Connection) -> None:
         is_open = True
@@ -133,8 +149,6 @@ class GroupCommit:
         for statement in statements():
             connection.execute(statement)
         connection.execute("commit")
-        with suppress(OSError), self._reserve.open("wb") as stream:  # a help, not a need
-            os.posix_fallocate(stream.fileno(), 0, _RESERVE_BYTES)
         return connection
 
     def _refuse(self) -> None:

@@ -89,10 +89,11 @@ class Ledger:
         try:
             repair(self.path)
             self._known = set(map(bytes.fromhex, self._keys()))
+            self._writer = GroupCommit(self.path)
+            self._writer.reserve()
         except BaseException:
-            self._lock.free()
+            self.close()
             raise
-        self._writer = GroupCommit(self.path)
 
     def add(self, request: ChatRequest, model: Asked, reply: Reply) -> Future[bool]:
         """Adds a reply; the future is done when it is on disk."""
