@@ -9,8 +9,8 @@ import pytest
 from understudy.forms.rating import RATING
 from understudy.forms.selfinstruct import TASK_BLOCKS, TASK_LINES, begun_blocks, begun_lines
 from understudy.forms.selfinstruct_instances import INPUT_FIRST, IS_CLASSIFICATION, OUTPUT_FIRST
-from understudy.lab.inventor import LAST_BLOCK, LAST_LINE, Invention, invent
 from understudy.lab.invented_instances import is_label_task
+from understudy.lab.inventor import LAST_BLOCK, LAST_LINE, Invention, invent
 from understudy.lab.seed_tasks import LabSeeds
 from understudy.lab.world import World
 

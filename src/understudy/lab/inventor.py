@@ -183,7 +183,7 @@ def _faulty(rng: random.Random, fault: str, shown: list[str], lang: str) -> str:
     """An instruction with one fault; with a fault of the instance, one that has none."""
     if fault == "too_similar":
         copied = rng.choice(shown)
-        is_long_enough = lang == "zh" or len(copied.split()) > 3
+        is_long_enough = not copied.isascii() or len(copied.split()) > 3
         return copied if is_long_enough and rng.random() < 0.5 else _nearly(rng, copied, lang)
     task = _novel(rng, lang)
     return _faulty_chinese(rng, fault, task) if lang == "zh" else _faulty_english(rng, fault, task)

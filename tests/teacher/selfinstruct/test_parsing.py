@@ -103,8 +103,8 @@ def test_a_cut_reply_of_lines_is_dropped_whole() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(" Yes", True), ("yes.", True), ("**No**", False), ("No, it is not", False), ("Yesterday", None),
-     ("", None), ("It is: Yes", None)],
+    [(" Yes", True), ("yes.", True), ("**No**", False), ("No, it is not", False),
+     ("Yesterday", None), ("", None), ("It is: Yes", None)],
 )  # fmt: skip
 def test_yes_or_no(text: str, expected: bool | None) -> None:
     assert read_yes_or_no(text) is expected
@@ -135,3 +135,4 @@ def test_labelled_examples() -> None:
     assert read_labelled(text, is_cut=False) == found
     assert read_labelled(text, is_cut=True) == [*found[:2], None]
     assert read_labelled("odd", is_cut=False) == [None]
+    assert read_labelled("Class label:\n7", is_cut=False) == [Instance("7", "")]

@@ -14,12 +14,12 @@ from understudy.records import InputError
 from understudy.teacher.selfinstruct.filters import Instance
 from understudy.teacher.selfinstruct.seeds import Seeds, SeedTask, SeedTasks
 
-RELEASED = {
+RELEASED: dict[str, Any] = {
     "id": "seed_task_0", "name": "greeting", "instruction": "Greet the guest. ",
     "instances": [{"input": "Ann", "output": "Hello, Ann!"}, {"input": "Bo", "output": "Hi, Bo!"}],
     "is_classification": False,
 }  # fmt: skip
-ALPACA = {"instruction": "Name a colour.", "input": "<noinput>", "output": "Red."}
+ALPACA: dict[str, Any] = {"instruction": "Name a colour.", "input": "<noinput>", "output": "Red."}
 
 
 def read(path: Path, rows: list[dict[str, Any]], *, with_instances: bool = True) -> SeedTasks:

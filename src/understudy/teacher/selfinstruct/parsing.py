@@ -93,11 +93,14 @@ def read_examples(text: str, *, is_cut: bool) -> list[Instance | None]:
 
 
 def read_labelled(text: str, *, is_cut: bool) -> list[Instance | None]:
-    """The examples of a classification, label first; null for what has none, or is cut."""
+    """The examples of a classification, label first; null for what has none, or is cut.
+
+    A label stands on the line of its heading; where nothing does, the output is empty.
+    """
     chunks = _LABEL.split(text)[1:]
     if not chunks:
         return [None]
-    parts = [chunk.strip().partition("\n") for chunk in chunks]
+    parts = [chunk.partition("\n") for chunk in chunks]
     return _without_cut(
         [Instance(_said(given), label.strip()) for label, _, given in parts], is_cut=is_cut
     )
