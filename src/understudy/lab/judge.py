@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from understudy.records import InputError
@@ -43,7 +42,7 @@ class Judge:
         position_bias: Added to the score of the answer that stands first.
         length_bias: Added for each e-fold of an answer's words.
         noise_rate: Share of scores that are off by 1, up as often as down.
-        malformed_rate: Share of reviews without a line of two numbers.
+        malformed_rate: Share of reviews without a number.
     """
 
     seed: int = 0
@@ -72,7 +71,7 @@ class Judge:
             self._shifted(self.score(first, is_first=True), f"first\x1f{content}"),
             self._shifted(self.score(second, is_first=False), f"second\x1f{content}"),
         )
-        reasons = f"Assistant 1 {_reason(first.gold)} Assistant 2 {_reason(second.gold)}"
+        reasons = f"The first {_reason(first.gold)} The second {_reason(second.gold)}"
         is_malformed = self._share(f"malformed\x1f{content}") < self.malformed_rate
         text = reasons if is_malformed else f"{scores[0]:g} {scores[1]:g}\n{reasons}"
         return Review(text, scores, () if is_malformed else self._outcomes(first))
@@ -101,15 +100,6 @@ class Judge:
     def _share(self, content: str) -> float:
         digest = hashlib.blake2b(f"{self.seed}\x1f{content}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") / 2**64
-
-
-def likeliest_first(outcomes: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Outcomes with their probabilities, the likeliest first.
-
-    >>> likeliest_first([(8.0, 0.1), (9.0, 0.9)])
-    [(9.0, 0.9), (8.0, 0.1)]
-    """
-    return sorted(outcomes, key=lambda outcome: -outcome[1])
 
 
 def _clipped(score: float) -> float:

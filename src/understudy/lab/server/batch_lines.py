@@ -52,7 +52,7 @@ def written(
     """A line of the output or error file."""
     response = {"status_code": status, "request_id": request_id, "body": body}
     row = {"id": line_id, "custom_id": line.custom_id, "response": response, "error": None}
-    return json.dumps(row, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _read(text: bytes, endpoint: str) -> Line | tuple[str, str]:

@@ -150,7 +150,11 @@ class Bills:
         self._totals = _Totals()
         self._answered: dict[str, int] = {}
         self._again: dict[str, list[int]] = {}
-        self._read()
+        try:
+            self._read()
+        except InputError:
+            self.close()
+            raise
 
     def next_number(self) -> int:
         """The number of the next request."""

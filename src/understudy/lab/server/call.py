@@ -57,7 +57,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """
     try:
         values = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise bad_json() from None
     if not isinstance(values, dict):
         raise bad_json()
@@ -65,10 +65,17 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def content_of(values: Mapping[str, Any]) -> str:
-    """Hash of all that decides an answer."""
+    """Hash of all that decides an answer.
+
+    Raises:
+        ApiError: A text is none: it holds half of a surrogate pair.
+    """
     content = {key: value for key, value in values.items() if key not in _NO_CONTENT}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=12).hexdigest()
+    try:
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    except UnicodeEncodeError:
+        raise bad_json() from None
 
 
 def read_call(values: Mapping[str, Any], *, is_chat: bool, refuses: Collection[str]) -> Call:

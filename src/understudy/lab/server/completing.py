@@ -157,7 +157,7 @@ def _encoded(prepared: Prepared) -> bytes:
     reply: dict[str, Any] = reply_of(
         prepared.call, prepared.choices, prepared.names, prepared.usage
     )
-    return json.dumps(reply, ensure_ascii=False).encode(errors="surrogatepass")
+    return json.dumps(reply, ensure_ascii=False).encode()
 
 
 def _start(status: int, headers: list[tuple[bytes, bytes]]) -> Message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 from understudy.lab.server.errors import Headers, too_many
 
@@ -55,9 +56,13 @@ class Limits:
     """Refuses what goes beyond the limits; null is none."""
 
     def __init__(
-        self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
+        self,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Both limits hold for all models together."""
+        """Both limits hold for all models together; ``clock`` gives seconds."""
+        self._clock = clock
         given = {"requests": requests_per_minute, "tokens": tokens_per_minute}
         self._windows = {kind: _Window(limit) for kind, limit in given.items() if limit is not None}
         self._refused = 0
@@ -70,7 +75,7 @@ class Limits:
         """
         if not self._windows:
             return ()
-        now = time.monotonic()
+        now = self._clock()
         amounts = {"requests": 1, "tokens": tokens}
         for window in self._windows.values():
             window.forget(now)
