@@ -73,7 +73,8 @@ async def tokens_sent(
     limits: Limits, completion: Callable[[int], int], minutes: float, workers: int
 ) -> Sent:
     """When requests of 4 x 100 bytes go out, and what each turns out to cost."""
-    loop, sent, turn = asyncio.get_running_loop(), [], asyncio.Lock()
+    loop, turn = asyncio.get_running_loop(), asyncio.Lock()
+    sent: Sent = []
     request = ChatRequest.of_user("x" * 400)
 
     async def work() -> None:

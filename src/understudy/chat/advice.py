@@ -42,7 +42,7 @@ def _quota(_: Fault, model: ChatModel) -> str:
 def _model(model: ChatModel, offered: Sequence[str]) -> str:
     if not offered:
         return f"it knows no {model.model}: type teacher.model=NAME"
-    near = difflib.get_close_matches(model.model, offered, n=_MAX_NAMED, cutoff=0.5)
+    near = difflib.get_close_matches(model.model, offered, n=_MAX_NAMED, cutoff=0.6)
     named = near or sorted(offered)[:_MAX_NAMED]
     more = f" and {len(offered) - len(named)} more" if len(offered) > len(named) else ""
     return f"type teacher.model=NAME; it offers {', '.join(named)}{more}"

@@ -50,6 +50,8 @@ class ChatClient:
         self._pauses = Pauses(f"{model.name} at {model.url}", model.max_wait_seconds, on_wait)
         self._turn = asyncio.Lock()
         self._was_answered = False
+        self._is_stopped = False
+        self._at_rest: set[asyncio.Task[object] | None] = set()
         self._api: AsyncOpenAI | None = None
 
     async def __aenter__(self) -> ChatClient:
@@ -75,6 +77,13 @@ class ChatClient:
             await self._api.close()
             self._api = None
 
+    @property
+    def api(self) -> AsyncOpenAI:
+        """The official client, for what is not asked one by one, such as files and batches."""
+        if self._api is None:
+            raise RuntimeError("the client is not open; use it in an async with")
+        return self._api
+
     async def answer(self, request: ChatRequest) -> Reply:
         """The model's reply; ``cost_usd`` is null here.
 
@@ -88,11 +97,22 @@ class ChatClient:
             wait=self._wait_seconds,
             reraise=True,
         )
+        task = asyncio.current_task()
+        self._at_rest.add(task)
         try:
             return await attempts(self._attempt, request)
         except Fault as fault:
             made = int(attempts.statistics["attempt_number"])
             raise await self._given_up(fault, request, made) from None
+        finally:
+            self._at_rest.discard(task)
+
+    def stop(self) -> None:
+        """Sends nothing more: whoever waits to be sent, or sent again, is cancelled."""
+        self._is_stopped = True
+        for task in self._at_rest:
+            if task is not None:
+                task.cancel()
 
     async def _attempt(self, request: ChatRequest) -> Reply:
         """One attempt; a 429 pauses and starts it again."""
@@ -102,15 +122,15 @@ class ChatClient:
             ticket = await self._enter(request)
             sent_at, reply = loop.time(), None
             try:
-                reply = await self._ask(request)
+                reply = await self._sent_once(request)
                 return reply
             except Fault as fault:
                 if fault.then is not Then.PAUSE:
                     raise
-                refused_since = refused_since or sent_at
+                self._pauses.refused(fault, sent_at)
+                refused_since = refused_since or loop.time()
                 if loop.time() - refused_since > self._model.max_wait_seconds:
                     raise
-                self._pauses.refused(fault, sent_at)
             finally:
                 self._limits.leave(ticket, reply)
 
@@ -124,6 +144,21 @@ class ChatClient:
             await self._pauses.over()
             return ticket
 
+    async def _sent_once(self, request: ChatRequest) -> Reply:
+        """Asks; meanwhile a stop waits for the reply, but for no further attempt."""
+        if self._is_stopped:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        self._at_rest.discard(task)
+        try:
+            return await self._ask(request)
+        except Fault as fault:
+            if self._is_stopped and fault.then in (Then.RETRY, Then.PAUSE):
+                raise asyncio.CancelledError from None
+            raise
+        finally:
+            self._at_rest.add(task)
+
     async def _ask(self, request: ChatRequest) -> Reply:
         """Sends it once.
 
@@ -134,7 +169,10 @@ class ChatClient:
             async with asyncio.timeout(self._model.timeout_seconds):
                 response = await self._post(request)
         except ERRORS as error:
-            raise fault_of(error, self._key, self._sent) from None
+            fault = fault_of(error, self._key, self._sent)
+            if fault.is_unreachable and not self._was_answered:
+                fault.then = Then.FATAL
+            raise fault from None
         if _is_a_page(response) and not self._was_answered:
             raise Fault(Then.FATAL, "url", "a web page", response.status_code, response.headers)
         reply = reply_of(response.content, self._model.key_of(request), self._key)
@@ -146,7 +184,7 @@ class ChatClient:
         if self._api is None:
             raise RuntimeError("the client is not open; use it in an async with")
         body = self._model.body_of(request)
-        return await self._api.post("/chat/completions", cast_to=httpx2.Response, body=body)
+        return await self.api.post("/chat/completions", cast_to=httpx2.Response, body=body)
 
     def _wait_seconds(self, state: tenacity.RetryCallState) -> float:
         """A random wait that doubles, and no less than a 503 asks for."""
@@ -174,11 +212,11 @@ class ChatClient:
 
     async def _offered(self) -> list[str]:
         """The models that the server names, where it does."""
-        if self._api is None or self._model.api == "azure":
+        if self._model.api == "azure":
             return []
         try:
             async with asyncio.timeout(_MODELS_SECONDS):
-                return [each.id for each in (await self._api.models.list()).data]
+                return [each.id for each in (await self.api.models.list()).data]
         except Exception:  # the line for the user does without them
             return []
 
