@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from understudy.tracking.manifest import normalised_arm
 ALLOWED_TARGETS = ("understudy.", "torch.", "pytorch_lightning.", "transformers.", "peft.",
                    "torchmetrics.")  # fmt: skip
 NEEDED = {
+    "asker/default": ["stage=collect"],
     "data/alpaca_json": ["data.path=a.json"],
     "data/chat_json": ["data.path=a.json"],
     **{
@@ -33,20 +35,28 @@ NEEDED = {
             "rewardbench",
         )
     },
+    "data/collected": ["data.path=folder"],
     "data/hub": ["data.source.repo=owner/name"],
+    "data/instructions": ["data.path=a.json", "stage=collect"],
+    "data/lab_collected": ["data.path=folder"],
     **{
         f"data/lab_comparisons{variant}": ["stage=reward"]
         for variant in ("", "_shuffled", "_spurious")
     },
     "experiment/lab_reward_model": ["model.path=folder"],
+    **{f"prices/{name}": ["stage=collect"] for name in ("default", "local")},
+    **{f"recipe/{name}": ["stage=selfinstruct"] for name in ("alpaca", "self_instruct")},
+    "server/lab": ["stage=serve"],
     "stage/tour": ["tour=lab_reward"],
-    "tour/lab_reward": ["stage=tour"],
+    **{f"tour/{name}": ["stage=tour"] for name in ("lab_collect", "lab_reward")},
     "eval/run": ["model=checkpoint", "model.path=folder"],
     "model/checkpoint": ["model.path=folder"],
     "model/encoder": ["model.path=folder"],
     "questions/file": ["questions.path=q.json"],
     "questions/run": ["model=checkpoint", "model.path=folder"],
     "prompt/checkpoint": ["model=checkpoint", "model.path=folder"],
+    "recipe/alpaca": ["stage=selfinstruct"],
+    "recipe/self_instruct": ["stage=selfinstruct"],
     "sampler/endpoint": [
         "stage=sample",
         "sampler.base_url=http://127.0.0.1:1/v1",
@@ -58,12 +68,19 @@ NEEDED = {
     "stage/dashboard": ["runs=folder"],
     "stage/evaluate": ["model.path=folder"],
     "stage/inspect_comparisons": ["data=comparison_json", "data.path=a.json"],
+    "stage/rate": ["answers=[a.json,b.json]"],
+    "stage/push": ["run=folder", "path=saved"],
     "stage/rank": ["samples=folder", "reward.path=folder"],
     "stage/report": ["runs=folder"],
     "stage/sample": ["model.path=folder"],
     "stage/reward_eval": ["reward.path=folder", "data=comparison_json", "data.path=a.json"],
     "stage/score": ["answers=file.jsonl"],
     "trainer/deepspeed": ["plan=true"],
+    **{
+        f"teacher/{path.stem}": ["stage=collect"]
+        for path in (conf_dir() / "teacher").glob("*.yaml")
+    },
+    "teacher/azure": ["stage=collect", "teacher.base_url=https://name.openai.azure.com"],
 }
 NOT_INSTALLED = ("launcher/ray",)  # an extra that cannot live beside the others
 FILES = sorted(conf_dir().rglob("*.yaml"))
@@ -151,6 +168,8 @@ def _run_folder(folder: Path) -> None:
     """What an earlier run leaves for those who take its evaluation over."""
     folder.mkdir()
     (folder / "manifest.json").write_text("{}", encoding="utf-8")
+    arm = {"teacher": "gpt4", "collection": "alpaca", "answers": {"sha256": ""}}
+    (folder / "arm.json").write_text(json.dumps(arm), encoding="utf-8")
     rouge = {"_target_": "understudy.eval.rouge.RougeScorer"}
     greedy = {"_target_": "understudy.models.generate.Decoding"}
     evaluation = {
