@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -24,7 +25,7 @@ from understudy.lab.world import World
 from understudy.records import InputError, Prediction, Question, write_jsonl
 from understudy.samples import Sample, sample_to_json
 from understudy.teacher.rate import Ratings, comparison_rows, distinct_requests, num_identical
-from understudy.teacher.responses import Response, Responses, read_responses
+from understudy.teacher.responses import Answers, Response, Responses, read_responses
 from understudy.teacher.rows import Outcome
 
 WORLD = World()
@@ -203,12 +204,14 @@ def test_wrong_answers_are_refused_with_what_to_type(tmp_path: Path) -> None:
     for answers, said in (
         ([strong, str(folder)], "both answers of strong; name them: answers={strong_1:"),
         ([], "names nothing"),
+        (None, "names nothing"),
+        (7, "7: the format is told by the ending"),
         ([strong, strong], "twice"),
         ([strong, other], "none of 41 prompts has two answers"),
         ([str(tmp_path / "empty")], "stage=collect"),
         ([str(tmp_path / "none.json")], "no such file"),
     ):
-        with pytest.raises(InputError, match=said):
-            read_responses(answers)
+        with pytest.raises(InputError, match=re.escape(said)):
+            read_responses(cast("Answers", answers))
     with pytest.raises(InputError, match="type limit="):
         read_responses([strong, other], limit=0)

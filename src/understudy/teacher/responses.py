@@ -156,8 +156,8 @@ def _by_path(answers: Answers) -> dict[str, str]:
     if isinstance(answers, Mapping):
         pairs = [(str(path), str(name)) for name, path in answers.items()]
     else:
-        paths = [answers] if isinstance(answers, str) else answers
-        pairs = [(str(path), "") for path in paths]
+        paths = answers if isinstance(answers, list | tuple) else [answers]
+        pairs = [(str(path), "") for path in paths if path is not None]
     if not pairs:
         raise InputError("answers names nothing; type answers=[RUN_A,RUN_B,FILE.json]")
     repeated = [path for path, count in Counter(path for path, _ in pairs).items() if count > 1]
