@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.chat.ask_plan import AskPlan, ask_plan
+from understudy.chat.batch_files import BatchRules
 from understudy.chat.budget import Budget, FailuresError, require_bounded, spent_before
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.ledger import Ledger
@@ -22,6 +23,7 @@ from understudy.records import InputError, RunError
 
 if TYPE_CHECKING:
     from understudy.chat.asking import Asking
+    from understudy.chat.batches import BatchAsking
 
 _NO_SERVER = ("connection", "timeout", "server")
 _log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Asker:
         budget_usd: What the ledger's replies may cost in all; null is no limit.
         batch: Whether the provider's Batch API is used: later, and cheaper.
         max_failed: The share of failed requests, of at least 100, beyond which asking ends.
+        batches: How the Batch API is used.
 
     Raises:
         InputError: ``max_failed`` is no share.
@@ -79,6 +82,7 @@ class Asker:
     budget_usd: float | None = None
     batch: bool = False
     max_failed: float = 0.05
+    batches: BatchRules = field(default_factory=BatchRules)
 
     def __post_init__(self) -> None:
         """Refuses values that mean nothing."""
@@ -128,12 +132,25 @@ class Asker:
             RunError: Nobody answers, or another process writes the ledger.
             InputError: The budget cannot be kept.
         """
+        if self.batch:
+            self._check_batches()
+            return
         tally = self._asked([first], Tally(), "check", total=1, is_shown=False).tally
         if any(kind in tally.failed for kind in _NO_SERVER):
             with Ledger.open(self.ledger) as ledger:
                 failure = ledger.failure(self.model.key_of(first))
             said = "" if failure is None else failure.message
             raise RunError(f"{self.model.name} at {self.model.url} does not answer: {said}")
+
+    def _check_batches(self) -> None:
+        """Refuses what could not be asked through the Batch API; asks for the models alone."""
+        from understudy.chat.batches import check_batches  # noqa: PLC0415 - it imports openai
+
+        require_bounded(self.model, self.prices, self.budget_usd)
+        with Ledger.open(self.ledger) as ledger:
+            ledger.hold()
+            spent_before(ledger, self.prices, budget_usd=self.budget_usd)
+        check_batches(self.model)
 
     def ask(
         self,
@@ -163,6 +180,7 @@ class Asker:
         is_shown: bool = True,
     ) -> Answers:
         from understudy.chat.asking import Asking, Rules  # noqa: PLC0415 - it imports openai
+        from understudy.chat.batches import BatchAsking  # noqa: PLC0415 - so does this
 
         require_bounded(self.model, self.prices, self.budget_usd)
         with Ledger.open(self.ledger) as ledger:
@@ -170,7 +188,11 @@ class Asker:
             tally.ledger_usd = spent_before(ledger, self.prices, budget_usd=self.budget_usd)
             budget = Budget(self.budget_usd, tally.ledger_usd)
             rules = Rules(self.model, self.prices, self.max_failed)
-            asking = Asking(rules, ledger, budget, tally)
+            asking: Asking | BatchAsking = (
+                BatchAsking(rules, ledger, budget, tally, self.batches)
+                if self.batch
+                else Asking(rules, ledger, budget, tally)
+            )
             with (
                 self._saying_how_far(tally, total),
                 stops_noted(asking.stop, asking.hurry),
@@ -188,7 +210,7 @@ class Asker:
             _log.warning("stopped: %s; the same line goes on", self._how_far(tally, total))
             raise
 
-    def _raise(self, asking: Asking, total: int | None) -> None:
+    def _raise(self, asking: Asking | BatchAsking, total: int | None) -> None:
         """Ends with the reason, in one line, where not all was asked."""
         tally, how_far = asking.tally, self._how_far(asking.tally, total)
         match asking.ended_by:

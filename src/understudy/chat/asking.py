@@ -78,17 +78,18 @@ class Asking:
                 for _ in range(self._rules.model.max_concurrent)
             ]
             try:
-                await self._until_done(workers)
+                await self._until_done(client, workers)
             finally:
                 looking.cancel()
 
-    async def _until_done(self, workers: list[asyncio.Task[None]]) -> None:
+    async def _until_done(self, client: ChatClient, workers: list[asyncio.Task[None]]) -> None:
         everyone = asyncio.create_task(_all_done(workers))
         halted, hurried = (
             asyncio.create_task(each.wait()) for each in (self._halted, self._hurried)
         )
         await asyncio.wait({everyone, halted}, return_when=asyncio.FIRST_COMPLETED)
         if not everyone.done():
+            client.stop()
             is_asked_to = self.tally.stopped_by is not None and self.ended_by is None
             more = 0.0 if is_asked_to else self._rules.model.timeout_seconds
             await asyncio.wait(
@@ -156,6 +157,9 @@ class Asking:
         except RequestFailedError as error:
             await self._failed(request, error.failure)
             return 0.0
+        except asyncio.CancelledError:
+            self.tally.asked -= not self._hurried.is_set()  # it was never sent
+            raise
         cost = self._rules.prices.cost(
             self._rules.model.model, reply.prompt_tokens, reply.completion_tokens
         )

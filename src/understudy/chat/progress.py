@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from understudy.chat.requests import Reply
+
 _WINDOW_SECONDS = 30.0
 _LINE_SECONDS = 30.0
 _log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ class Tally:
         duplicates: The same as an earlier one of this run, which is asked once.
         replied: Answers that this run paid for.
         failed: Requests that were given up, by kind.
+        at_provider: Requests that batches have dealt with, and whose replies are still there.
         truncated: Of the answers of this run, those cut at their bound.
         empty: Of the answers of this run, those without text.
         prompt_tokens: Of the answers of this run, where the server counts them.
@@ -40,6 +43,7 @@ class Tally:
     duplicates: int = 0
     replied: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    at_provider: int = 0
     truncated: int = 0
     empty: int = 0
     prompt_tokens: int = 0
@@ -51,12 +55,26 @@ class Tally:
     @property
     def done(self) -> int:
         """Requests that are dealt with."""
-        return self.cached + self.duplicates + self.replied + self.failed.total()
+        kept = self.cached + self.duplicates + self.replied + self.failed.total()
+        return kept + self.at_provider
 
     @property
     def tokens(self) -> int:
         """Of prompts and completions of this run."""
         return self.prompt_tokens + self.completion_tokens
+
+    def count(self, reply: Reply) -> None:
+        """Counts an answer that this run paid for."""
+        self.replied += 1
+        self.truncated += reply.finish_reason == "length"
+        self.empty += not reply.text.strip()
+        self.prompt_tokens += reply.prompt_tokens or 0
+        self.completion_tokens += reply.completion_tokens or 0
+        self.ledger_usd += reply.cost_usd or 0.0
+        if reply.cost_usd is None or self.spent_usd is None:
+            self.spent_usd = None
+        else:
+            self.spent_usd += reply.cost_usd
 
     def facts(self) -> dict[str, Any]:
         """For the manifest."""
