@@ -45,7 +45,6 @@ NEEDED = {
     },
     "experiment/lab_reward_model": ["model.path=folder"],
     **{f"prices/{name}": ["stage=collect"] for name in ("default", "local")},
-    **{f"recipe/{name}": ["stage=selfinstruct"] for name in ("alpaca", "self_instruct")},
     "server/lab": ["stage=serve"],
     "stage/tour": ["tour=lab_reward"],
     **{f"tour/{name}": ["stage=tour"] for name in ("lab_collect", "lab_reward")},
