@@ -88,7 +88,7 @@ def test_malformed_reviews_have_no_line_of_numbers() -> None:
 
 
 def test_a_rate_that_is_no_share_is_refused() -> None:
-    with pytest.raises(InputError, match="noise_rate=1.5; give a share"):
+    with pytest.raises(InputError, match=r"noise_rate=1\.5; give a share"):
         Judge(noise_rate=1.5)
     with pytest.raises(InputError, match="malformed_rate=-1; give a share"):
         Judge(malformed_rate=-1)

@@ -43,9 +43,8 @@ def run(*, run: Run, server: ServerConfig) -> None:
     from understudy.lab.server.app import lab_app  # noqa: PLC0415 - only a server loads Starlette
     from understudy.lab.server.serving import base_url, serve  # noqa: PLC0415 - as above
 
-    app = lab_app(server, run.folder / BILLS)
     with _bound(run, server) as bound:
-        url = base_url(bound)
+        app, url = lab_app(server, run.folder / BILLS), base_url(bound)
 
         def say_where() -> None:
             _write_json(run.folder / ENDPOINT, {"base_url": url, "pid": os.getpid()})
@@ -54,6 +53,19 @@ def run(*, run: Run, server: ServerConfig) -> None:
         with run.timed("serving"):
             serve(app, bound, say_where)
     _record(run, app.state.desk.bills.facts())
+
+
+def check(*, server: ServerConfig) -> None:
+    """Refuses what cannot be served before a run folder is made.
+
+    Raises:
+        InputError: The key's variable is not set.
+        RunError: The address is taken, or not this machine's.
+    """
+    from understudy.lab.server.serving import bound_socket  # noqa: PLC0415 - as above
+
+    server.key()
+    bound_socket(server.host, server.port).close()
 
 
 def plan(*, seed: int, server: ServerConfig) -> None:
