@@ -79,7 +79,12 @@ NEEDED = {
         f"teacher/{path.stem}": ["stage=collect"]
         for path in (conf_dir() / "teacher").glob("*.yaml")
     },
-    "teacher/azure": ["stage=collect", "teacher.base_url=https://name.openai.azure.com"],
+    **{f"teacher/{name}": ["stage=collect", "teacher.model=m"] for name in ("ollama", "vllm")},
+    "teacher/azure": [
+        "stage=collect",
+        "teacher.model=m",
+        "teacher.base_url=https://name.openai.azure.com",
+    ],
 }
 NOT_INSTALLED = ("launcher/ray",)  # an extra that cannot live beside the others
 FILES = sorted(conf_dir().rglob("*.yaml"))

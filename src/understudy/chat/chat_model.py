@@ -116,9 +116,9 @@ class ChatModel:
 
     def body_of(self, request: ChatRequest) -> dict[str, Any]:
         """What is sent for a request; a seed moves on with the number of the sample."""
-        sent = self.sent_params()
-        if sent.get("seed") is not None:
-            sent["seed"] += request.sample
+        sent, seed = self.sent_params(), self.renamed.get("seed", "seed")
+        if seed in sent:
+            sent[seed] += request.sample
         messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
         return {"model": self.model, "messages": messages, **sent}
 

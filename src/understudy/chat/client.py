@@ -181,8 +181,6 @@ class ChatClient:
         return reply
 
     async def _post(self, request: ChatRequest) -> httpx2.Response:
-        if self._api is None:
-            raise RuntimeError("the client is not open; use it in an async with")
         body = self._model.body_of(request)
         return await self.api.post("/chat/completions", cast_to=httpx2.Response, body=body)
 
