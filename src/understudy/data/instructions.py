@@ -16,7 +16,6 @@ from typing import Any
 from understudy.data.answers import AnswerRows
 from understudy.data.rows import SUFFIXES, RowFile, decoded, read_bytes, read_rows
 from understudy.records import InputError, SourceRows
-from understudy.tracking.manifest import MANIFEST
 
 INSTRUCTIONS = "instructions.jsonl"
 """What a run leaves whose rows are to be answered: ``stage=translate``, ``stage=selfinstruct``."""
@@ -66,15 +65,13 @@ class InstructionFile(AnswerRows):
         path = Path(self.path).expanduser()
         if not path.is_dir():
             return path
-        found = next(
-            (path / name for name in (INSTRUCTIONS, ANSWERS) if (path / name).is_file()), None
+        for name in (INSTRUCTIONS, ANSWERS):
+            if (path / name).is_file():
+                return path / name
+        raise InputError(
+            f"{self.path} holds neither {INSTRUCTIONS} nor {ANSWERS}; give the folder of a run of "
+            "stage=translate, stage=selfinstruct or stage=collect that has ended, or a file"
         )
-        if found is None and (path / MANIFEST).is_file():
-            raise InputError(
-                f"{self.path}: this run left neither {INSTRUCTIONS} nor {ANSWERS}; give one of "
-                "stage=translate, stage=selfinstruct or stage=collect that has ended, or a file"
-            )
-        return found or path
 
 
 def _lines(path: Path) -> RowFile:
