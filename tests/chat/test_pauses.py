@@ -125,14 +125,16 @@ async def _one(asked: ChatModel) -> Reply:
 
 def test_a_wait_of_hours_ends_the_asking_with_what_the_provider_says(wire: Wire) -> None:
     wire.reply = lambda *_: refused(429, "daily limit", {"retry-after": "9000"})
-    with pytest.raises(CannotAskError, match=r"asks to wait for 2\.5 h \(429: daily limit\); the"):
+    with pytest.raises(
+        CannotAskError, match=r"429: it asks to wait for 2\.5 h: daily limit\); the"
+    ):
         asyncio.run(_one(model(wire)))
     assert len(wire.asked) == 1
 
 
 def test_a_provider_that_only_refuses_is_left_after_the_longest_wait(wire: Wire) -> None:
     wire.reply = lambda *_: soon(30)
-    with pytest.raises(CannotAskError, match=r"has refused every request for .* s \(429"):
+    with pytest.raises(CannotAskError, match=r"429: it has refused every request for .* s: slow"):
         asyncio.run(_one(model(wire, max_wait_seconds=0.4)))
     assert len(wire.asked) > 3
 
@@ -204,7 +206,7 @@ def hintless() -> Fault:
 async def _rounds(refuse: Callable[[Pauses, float], None]) -> list[float]:
     """The pauses after each of eight rounds of refusals without a hint."""
     waits: list[float] = []
-    pauses = Pauses("m", 3600, lambda seconds, _: waits.append(seconds))
+    pauses = Pauses(3600, lambda seconds, _: waits.append(seconds))
     for _ in range(8):
         refuse(pauses, asyncio.get_running_loop().time())
         await pauses.over()

@@ -20,6 +20,7 @@ def cannot_ask(fault: Fault, model: ChatModel, offered: Sequence[str] = ()) -> C
         "key": _key,
         "forbidden": _key,
         "quota": _quota,
+        "rate_limit": _later,
         "model": lambda fault, model: _model(model, offered),
         "parameter": _parameter,
         "redirect": _redirect,
@@ -37,6 +38,10 @@ def _key(_: Fault, model: ChatModel) -> str:
 
 def _quota(_: Fault, model: ChatModel) -> str:
     return "the account has nothing left to spend: top it up, and the same line goes on"
+
+
+def _later(_: Fault, model: ChatModel) -> str:
+    return "the same line goes on later; teacher.max_wait_seconds=SECONDS waits longer"
 
 
 def _model(model: ChatModel, offered: Sequence[str]) -> str:

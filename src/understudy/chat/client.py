@@ -11,7 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 import httpx2
 import tenacity
@@ -29,8 +33,27 @@ from understudy.chat.requests import ChatRequest, Failure, Reply
 
 __all__ = ["CannotAskError", "ChatClient", "RequestFailedError"]
 
+_CHAT = "/chat/completions"
 _LONGEST_WAIT_SECONDS = 60.0
 _MODELS_SECONDS = 10.0
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[_T]):
+    """One question to the server.
+
+    Attributes:
+        path: Below the base URL.
+        body: What is sent.
+        read: What the answer's body holds; raises Fault where it holds nothing.
+        request: What is asked, for the estimate of its tokens.
+    """
+
+    path: str
+    body: Mapping[str, Any]
+    read: Callable[[bytes], _T]
+    request: ChatRequest
 
 
 class ChatClient:
@@ -47,7 +70,7 @@ class ChatClient:
         self._sent = model.sent_params()
         self._estimate = TokenEstimate(model.max_tokens)
         self._limits = Limits(model.requests_per_minute, model.tokens_per_minute, self._estimate)
-        self._pauses = Pauses(f"{model.name} at {model.url}", model.max_wait_seconds, on_wait)
+        self._pauses = Pauses(model.max_wait_seconds, on_wait)
         self._turn = asyncio.Lock()
         self._was_answered = False
         self._is_stopped = False
@@ -91,6 +114,18 @@ class ChatClient:
             RequestFailedError: This request cannot be answered.
             CannotAskError: No request can be.
         """
+        read = partial(reply_of, request_key=self._model.key_of(request), key=self._key)
+        try:
+            return await self.call(Call(_CHAT, self._model.body_of(request), read, request))
+        except Fault as fault:
+            raise await self._given_up(fault, request) from None
+
+    async def call(self, call: Call[_T]) -> _T:
+        """What the answer to a call holds, within limits, after as many attempts as it needs.
+
+        Raises:
+            Fault: It holds nothing, whatever was tried.
+        """
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_attempt(self._model.max_attempts),
@@ -100,10 +135,10 @@ class ChatClient:
         task = asyncio.current_task()
         self._at_rest.add(task)
         try:
-            return await attempts(self._attempt, request)
+            return await attempts(self._attempt, call)
         except Fault as fault:
-            made = int(attempts.statistics["attempt_number"])
-            raise await self._given_up(fault, request, made) from None
+            fault.attempts = int(attempts.statistics["attempt_number"])
+            raise
         finally:
             self._at_rest.discard(task)
 
@@ -114,16 +149,16 @@ class ChatClient:
             if task is not None:
                 task.cancel()
 
-    async def _attempt(self, request: ChatRequest) -> Reply:
+    async def _attempt(self, call: Call[_T]) -> _T:
         """One attempt; a 429 pauses and starts it again."""
         loop = asyncio.get_running_loop()
         refused_since: float | None = None
         while True:
-            ticket = await self._enter(request)
-            sent_at, reply = loop.time(), None
+            ticket = await self._enter(call.request)
+            sent_at, found = loop.time(), None
             try:
-                reply = await self._sent_once(request)
-                return reply
+                found = await self._sent_once(call)
+                return found
             except Fault as fault:
                 if fault.then is not Then.PAUSE:
                     raise
@@ -132,7 +167,7 @@ class ChatClient:
                 if loop.time() - refused_since > self._model.max_wait_seconds:
                     raise
             finally:
-                self._limits.leave(ticket, reply)
+                self._limits.leave(ticket, found if isinstance(found, Reply) else None)
 
     async def _enter(self, request: ChatRequest) -> Ticket:
         """Waits for the end of a pause and for room within the limits, in order of arrival."""
@@ -144,14 +179,14 @@ class ChatClient:
             await self._pauses.over()
             return ticket
 
-    async def _sent_once(self, request: ChatRequest) -> Reply:
+    async def _sent_once(self, call: Call[_T]) -> _T:
         """Asks; meanwhile a stop waits for the reply, but for no further attempt."""
         if self._is_stopped:
             raise asyncio.CancelledError
         task = asyncio.current_task()
         self._at_rest.discard(task)
         try:
-            return await self._ask(request)
+            return await self._ask(call)
         except Fault as fault:
             if self._is_stopped and fault.then in (Then.RETRY, Then.PAUSE):
                 raise asyncio.CancelledError from None
@@ -159,15 +194,17 @@ class ChatClient:
         finally:
             self._at_rest.add(task)
 
-    async def _ask(self, request: ChatRequest) -> Reply:
+    async def _ask(self, call: Call[_T]) -> _T:
         """Sends it once.
 
         Raises:
-            Fault: No reply came of it.
+            Fault: Nothing came of it.
         """
         try:
             async with asyncio.timeout(self._model.timeout_seconds):
-                response = await self._post(request)
+                response = await self.api.post(
+                    call.path, cast_to=httpx2.Response, body=dict(call.body)
+                )
         except ERRORS as error:
             fault = fault_of(error, self._key, self._sent)
             if fault.is_unreachable and not self._was_answered:
@@ -175,14 +212,10 @@ class ChatClient:
             raise fault from None
         if _is_a_page(response) and not self._was_answered:
             raise Fault(Then.FATAL, "url", "a web page", response.status_code, response.headers)
-        reply = reply_of(response.content, self._model.key_of(request), self._key)
+        found = call.read(response.content)
         self._was_answered = True
         self._pauses.answered(response.headers)
-        return reply
-
-    async def _post(self, request: ChatRequest) -> httpx2.Response:
-        body = self._model.body_of(request)
-        return await self.api.post("/chat/completions", cast_to=httpx2.Response, body=body)
+        return found
 
     def _wait_seconds(self, state: tenacity.RetryCallState) -> float:
         """A random wait that doubles, and no less than a 503 asks for."""
@@ -192,7 +225,7 @@ class ChatClient:
         asked = asked_wait(fault.headers) if isinstance(fault, Fault) else None
         return max(wait, min(asked or 0.0, _LONGEST_WAIT_SECONDS))
 
-    async def _given_up(self, fault: Fault, request: ChatRequest, attempts: int) -> Exception:
+    async def _given_up(self, fault: Fault, request: ChatRequest) -> Exception:
         """What is raised when nothing more is tried."""
         if fault.then is Then.FATAL or fault.is_unreachable:
             offered = await self._offered() if fault.kind == "model" else []
@@ -203,7 +236,7 @@ class ChatClient:
                 kind=fault.kind,
                 message=fault.said,
                 status=fault.status,
-                attempts=attempts,
+                attempts=fault.attempts,
                 created=utc_now(),
             )
         )

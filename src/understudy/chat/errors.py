@@ -62,6 +62,7 @@ class Fault(Exception):  # noqa: N818 - what is the case; not all of them are er
         headers: Of the answer, in lower case, where there was one.
         refused: The parameter that the server named, where it named one.
         is_unreachable: Nobody answered at all: wrong address, or the server is not up.
+        attempts: How often it was asked when this was the last of it.
     """
 
     then: Then
@@ -71,6 +72,7 @@ class Fault(Exception):  # noqa: N818 - what is the case; not all of them are er
     headers: Mapping[str, str] = field(default_factory=dict)
     refused: str | None = None
     is_unreachable: bool = False
+    attempts: int = 1
 
 
 def redacted(text: str, key: str | None) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from understudy.chat.errors import CannotAskError, Fault
+from understudy.chat.errors import Fault, Then
 
 _FIRST_SECONDS = 0.25
 _LONGEST_SECONDS = 60.0
@@ -31,9 +31,8 @@ OnWait = Callable[[float, str], None]
 class Pauses:
     """The time until which nobody asks."""
 
-    def __init__(self, who: str, max_wait_seconds: float, on_wait: OnWait | None) -> None:
+    def __init__(self, max_wait_seconds: float, on_wait: OnWait | None) -> None:
         """``on_wait`` is told of each pause: seconds, and why."""
-        self._who = who
         self._max_wait_seconds = max_wait_seconds
         self._on_wait = on_wait
         self._until = self._began = 0.0
@@ -53,16 +52,16 @@ class Pauses:
         """A request that was sent at that time was refused by a 429.
 
         Raises:
-            CannotAskError: The provider wants a longer wait than allowed, or goes on refusing.
+            Fault: The provider wants a longer wait than allowed, or goes on refusing.
         """
         now = _now()
         self._refused_since = self._refused_since or now
         seconds = asked_wait(fault.headers, fault.said)
         if (seconds or 0.0) > self._max_wait_seconds:
-            raise self._too_long(f"asks to wait for {_spelled(seconds or 0.0)}", fault)
+            raise _too_long(f"it asks to wait for {_spelled(seconds or 0.0)}", fault)
         if now - self._refused_since > self._max_wait_seconds:
             refused = _spelled(now - self._refused_since)
-            raise self._too_long(f"has refused every request for {refused}", fault)
+            raise _too_long(f"it has refused every request for {refused}", fault)
         if seconds is None:
             seconds = self._backoff(sent_at)
         self._pause(seconds * random.uniform(1.0, 1.05), f"429: {fault.said}")
@@ -90,12 +89,6 @@ class Pauses:
         self._began, self._until = now, now + seconds
         if self._on_wait is not None:
             self._on_wait(seconds, why)
-
-    def _too_long(self, does: str, fault: Fault) -> CannotAskError:
-        return CannotAskError(
-            f"{self._who} {does} (429: {fault.said}); the same line goes on later, and "
-            "teacher.max_wait_seconds says how long to wait"
-        )
 
 
 def asked_wait(headers: Mapping[str, str], said: str = "") -> float | None:
@@ -148,6 +141,10 @@ def _until_one_more(headers: Mapping[str, str], what: str) -> float:
     limit = headers.get(f"x-ratelimit-limit-{what}", "")
     is_shared = what == "requests" and limit.isdigit() and int(limit) > 0
     return seconds / int(limit) if is_shared else seconds
+
+
+def _too_long(what: str, fault: Fault) -> Fault:
+    return Fault(Then.FATAL, fault.kind, f"{what}: {fault.said}", fault.status, fault.headers)
 
 
 def _spelled(seconds: float) -> str:
