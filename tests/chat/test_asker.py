@@ -217,6 +217,19 @@ def test_an_error_in_what_is_to_be_asked_keeps_what_is_under_way(
     assert asker.plan(asked(*range(20))).cached == 20
 
 
+def test_what_waits_for_its_turn_is_not_sent_any_more_when_asking_ends(
+    server: Server, asker: Asker
+) -> None:
+    def requests() -> Iterator[ChatRequest]:
+        yield from asked(*range(7))
+        raise InputError("row 8 has no instruction")
+
+    slow = replace(asker, model=replace(asker.model, requests_per_minute=6))
+    with pytest.raises(InputError, match="row 8"):
+        slow.ask(requests(), title="t")
+    assert len(server.asked) <= 1
+
+
 def test_a_wrong_key_writes_nothing(server: Server, asker: Asker) -> None:
     server.reply = lambda *_: error(401, "no such key")
     for act in (lambda: asker.check(asked(0)[0]), lambda: asker.ask(asked(0, 1), title="t")):
@@ -282,7 +295,8 @@ def test_requests_are_read_as_they_are_asked(server: Server, asker: Asker) -> No
     asker.ask(requests(), title="t")
     assert most_ahead <= asker.model.max_concurrent
     gc.collect()
-    assert not [each for each in gc.get_objects() if type(each) is ChatRequest]
+    left = [each for each in gc.get_objects() if type(each) is ChatRequest]
+    assert not [each for each in left if each.messages[0].content in {f"q{n}" for n in range(60)}]
 
 
 STOPPED = """
