@@ -21,7 +21,9 @@ from understudy.lab.server.settings import ServerConfig
 from understudy.lab.world import World
 
 ROOT = Path(__file__).parents[2]
-RATED = ("ratings.jsonl", "comparisons.jsonl", "statistics.json", "failures.jsonl")
+RATED = (
+    "ratings.jsonl", "comparisons.jsonl", "statistics.json", "failures.jsonl", "ratings.html"
+)  # fmt: skip
 TRANSLATED = ("instructions.jsonl", "rejected.jsonl", "failures.jsonl")
 TRAINING = (*SMALL_TEXT, "trainer.accelerator=cpu", "trainer.progress=false")
 
@@ -198,11 +200,13 @@ def test_999_real_rows_are_rated_and_translated_and_train_both_models(
     bill = json.loads((tmp_path / "served" / "bill.json").read_text())
     assert bill["asked_twice"] == 0
 
-    small = (*TRAINING, "data.num_examples=40", "prompt.max_length=200")
+    small = (*TRAINING, "data.num_examples=40", "model.vocabulary.vocab_size=1500")
     for line in (
-        ("stage=reward", "data=comparison_json", "data.path=rated/comparisons.jsonl"),
+        ("stage=reward", "data=comparison_json", "data.path=rated/comparisons.jsonl",
+         "reward.normalise_on=nothing"),
         ("stage=sft", "data=collected", "data.path=zh"),
-    ):
-        done = understudy(*line, *small, f"hydra.run.dir={line[0]}")
+    ):  # fmt: skip
+        folder = f"trained_{line[0].removeprefix('stage=')}"
+        done = understudy(*line, *small, f"hydra.run.dir={folder}")
         assert done.code == 0, done.err
-        assert _manifest(tmp_path / line[0])["budget"]["steps"] == 2
+        assert _manifest(tmp_path / folder)["budget"]["steps"] == 2

@@ -2,8 +2,9 @@
 
 Peng et al. 2023, section 3.2. Answers come from runs and files (``answers=[RUN_A,RUN_B,A.json]``)
 and are brought together by what was asked. ``ratings.jsonl`` has every rating with its reasons,
-``comparisons.jsonl`` the released schema that ``stage=reward`` reads, ``statistics.json`` what the
-ratings say of each source. The same line again asks nothing and writes the same bytes.
+``comparisons.jsonl`` the released schema that ``stage=reward`` reads, ``statistics.json`` and
+``ratings.html`` what the ratings say of each source. The same line again asks nothing and writes
+the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from understudy.chat.asker import Asker
 from understudy.durable import replacing, saying_what
 from understudy.forms.rating import RATING
-from understudy.metrics.intervals import Interval
 from understudy.stages.printing import in_words, print_facts
 from understudy.teacher.rate import (
     FAILED,
@@ -29,7 +29,13 @@ from understudy.teacher.rate import (
     num_identical,
     rating_request,
 )
-from understudy.teacher.ratings import PROBLEMS, SourceRatings, Ties, statistics_of
+from understudy.teacher.ratings import (
+    PROBLEMS,
+    SourceRatings,
+    Ties,
+    interval_in_words,
+    statistics_of,
+)
 from understudy.teacher.record import ask
 from understudy.teacher.responses import Answers, Responses, read_responses
 from understudy.teacher.rows import Outcome, failure_row, write_failures
@@ -64,7 +70,7 @@ def run(*, run: Run, asker: Asker, answers: Answers, limit: int | None) -> None:
     run.add_dropped(_dropped(responses, ratings))
     with run.timed("statistics"):
         sources, ties = statistics_of(ratings.by_prompt(responses), responses.sources)
-    _write_statistics(run, sources, ties)
+    _write_statistics(run, asker.model.name, ratings, sources, ties)
     run.add_metrics(*_metrics(responses, ratings, sources, ties))
     run.log_table("rate/sources", [_source_row(each) for each in sources])
     run.log_table("rate/ratings", shown, text=_TEXT)
@@ -120,12 +126,27 @@ def _dropped(responses: Responses, ratings: Ratings) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}
 
 
-def _write_statistics(run: Run, sources: Sequence[SourceRatings], ties: Sequence[Ties]) -> None:
-    found = {"sources": [asdict(each) for each in sources], "ties": [asdict(each) for each in ties]}
-    path = run.folder / STATISTICS
-    with saying_what(str(path)), replacing(path) as partial:
-        partial.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    run.add_output(path)
+def _write_statistics(
+    run: Run, rater: str, ratings: Ratings, sources: Sequence[SourceRatings], ties: Sequence[Ties]
+) -> None:
+    """Writes ``statistics.json`` and the page."""
+    from understudy.stages.rating_page import PAGE, rating_page  # noqa: PLC0415 - loads plotly
+
+    found = {
+        "sources": [asdict(each) for each in sources],
+        "ties": [asdict(each) for each in ties],
+        "unreadable": {
+            kind: {"replies": ratings.counts[kind], "first": texts}
+            for kind, texts in ratings.examples.items()
+        },
+    }
+    page = rating_page(rater, sources, ties, ratings.examples, ratings.counts)
+    texts = {STATISTICS: json.dumps(found, indent=2, ensure_ascii=False) + "\n", PAGE: page}
+    for name, text in texts.items():
+        path = run.folder / name
+        with saying_what(str(path)), replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        run.add_output(path)
 
 
 def _metrics(
@@ -194,18 +215,12 @@ def _read_facts(responses: Responses) -> dict[str, str]:
 
 
 def _source_in_words(source: SourceRatings) -> str:
-    if source.mean.mean is None or source.nines is None:
-        return f"null: {source.mean.reason}"
+    mean = interval_in_words(source.mean, ".2f")
+    if source.nines is None:
+        return mean
     sd = "" if source.sd is None else f", sd {source.sd:.2f}"
-    return f"mean {_shown(source.mean, '.2f')}{sd}, {source.nines:.1%} nines (n={source.n:,})"
+    return f"mean {mean}{sd}, {source.nines:.1%} nines (n={source.n:,})"
 
 
 def _ties_in_words(ties: Ties) -> str:
-    return f"{_shown(ties.share, '.1%')} ties (n={ties.share.n:,} prompts)"
-
-
-def _shown(found: Interval, form: str) -> str:
-    """A mean with its interval, where there is one."""
-    if found.low is None or found.high is None:
-        return f"{found.mean:{form}}"
-    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+    return f"{interval_in_words(ties.share, '.1%')} ties (n={ties.share.n:,} prompts)"

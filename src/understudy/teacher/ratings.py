@@ -132,6 +132,15 @@ def statistics_of(
     return rated, [Ties(*pair, share) for pair, share in shares if share.n]
 
 
+def interval_in_words(found: Interval, form: str) -> str:
+    """A mean with its interval, as far as there are any; ``form`` is that of the numbers."""
+    if found.mean is None:
+        return f"null: {found.reason}"
+    if found.low is None or found.high is None:
+        return f"{found.mean:{form}}"
+    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+
+
 def _intervals(columns: Sequence[Sequence[float]], num_prompts: int) -> list[Interval]:
     if not num_prompts:
         return [Interval(None, None, None, 0, "there is no prompt") for _ in columns]
