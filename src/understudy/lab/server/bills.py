@@ -1,9 +1,9 @@
 """Counts and bills each request, exactly: in whole picodollars, a line of a file for each.
 
-The rule: a reply is billed when all of it was handed to the connection and the client was still
-there. A refusal is not, nor a reply that a fault dropped or cut, nor one whose client had left. A
-request of a batch is billed at half price when its reply is written. The file outlives the server;
-a server that goes on with it has the same totals.
+The rule: a reply is billed, just before the last of it is handed to the connection, if the client
+is still there. A refusal is not, nor a reply that a fault dropped or cut, nor one whose client had
+left. A request of a batch is billed at half price when its reply is written. The file outlives the
+server; a server that goes on with it has the same totals.
 """
 
 from __future__ import annotations

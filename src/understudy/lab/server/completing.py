@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from understudy.lab.server.bills import Bill
@@ -22,6 +22,25 @@ TRANSPORT = "lab.transport"
 
 _FAULT_HEADER = HEADER.encode()
 _JSON = (b"content-type", b"application/json")
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """Who asked, at the other end of a connection."""
+
+    scope: Scope
+    send: Send
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        transport: asyncio.Transport = self.scope[TRANSPORT]
+        return transport
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection is closed, as far as that is known here by now."""
+        return self.transport.is_closing()
 
 
 class Completions:
@@ -52,56 +71,59 @@ class Completions:
             self._desk.refuse(error, bill)
             await _send(send, error.status, error.encoded(), self._headers(bill, error.headers))
             return
-        await self._deliver(prepared, bill, Request(scope, receive, send))
+        await self._deliver(prepared, bill, _Client(scope, send))
 
-    async def _deliver(self, prepared: Prepared, bill: Bill, request: Request) -> None:
-        """Sends a reply and bills it, or loses it as its fault says."""
+    async def _deliver(self, prepared: Prepared, bill: Bill, client: _Client) -> None:
+        """Bills a reply and sends it, or loses it as its fault says.
+
+        The bill is on disk first: a client that has its reply may rely on it, even if it then kills
+        this server.
+        """
         name = None if prepared.fault is None else prepared.fault.name
         seconds = self._desk.config.latency_seconds
         seconds += prepared.fault.seconds if prepared.fault and name == "slow" else 0.0
         if seconds:
             await asyncio.sleep(seconds)
-        if _has_left(request):
+        if client.has_left:
             self._desk.lose(bill, "left")
-            return
-        if name in ("dropped", "dropped_midway", "truncated_json"):
-            await self._lose(prepared, bill, request, name)
+        elif name in ("dropped", "dropped_midway", "truncated_json"):
+            await self._lose(prepared, bill, client, name)
         elif prepared.call.streams:
-            await self._stream(prepared, bill, request)
+            await self._stream(prepared, bill, client)
         else:
-            await _send(
-                request._send, 200, _encoded(prepared), self._headers(bill, prepared.headers)
-            )
             self._desk.bill(prepared, bill)
+            headers = self._headers(bill, prepared.headers)
+            await _send(client.send, 200, _encoded(prepared), headers)
 
-    async def _stream(self, prepared: Prepared, bill: Bill, request: Request) -> None:
-        send = request._send
-        await send(_start(200, [(b"content-type", b"text/event-stream; charset=utf-8"),
-                                *self._headers(bill, prepared.headers)]))  # fmt: skip
-        pieces = pieces_of(prepared.call, prepared.choices, prepared.names, prepared.usage)
+    async def _stream(self, prepared: Prepared, bill: Bill, client: _Client) -> None:
+        headers = self._headers(bill, prepared.headers)
+        await client.send(_start(200, [_EVENTS, *headers]))
+        *pieces, last = pieces_of(
+            prepared.call, prepared.choices, prepared.names, prepared.usage
+        )  # fmt: skip
         for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await client.send(_part(piece, more=True))
             await asyncio.sleep(0)
-        if _has_left(request):
+        if client.has_left:
             self._desk.lose(bill, "left", status=200)
             return
-        await send({"type": "http.response.body", "body": b""})
         self._desk.bill(prepared, bill)
+        await client.send(_part(last))
 
-    async def _lose(self, prepared: Prepared, bill: Bill, request: Request, name: str) -> None:
+    async def _lose(self, prepared: Prepared, bill: Bill, client: _Client, name: str) -> None:
         """Half a reply, or none."""
         body, headers = _encoded(prepared), self._headers(bill, prepared.headers)
         half = body[: len(body) // 2]
         if name == "truncated_json":
             self._desk.lose(bill, "dropped", status=200)
-            await _send(request._send, 200, half, headers)
+            await _send(client.send, 200, half, headers)
             return
         self._desk.lose(bill, "dropped")
         if name == "dropped_midway":
             length = (b"content-length", str(len(body)).encode())
-            await request._send(_start(200, [_JSON, length, *headers]))
-            await request._send({"type": "http.response.body", "body": half, "more_body": True})
-        request.scope[TRANSPORT].abort()
+            await client.send(_start(200, [_JSON, length, *headers]))
+            await client.send(_part(half, more=True))
+        client.transport.abort()
         await asyncio.sleep(0.01)  # until the connection knows that it is lost
 
     def _asked_fault(self, scope: Scope) -> Fault | None:
@@ -147,12 +169,6 @@ async def _body(receive: Receive) -> bytes | None:
     return None
 
 
-def _has_left(request: Request) -> bool:
-    """Whether the client has closed its connection, as far as that is known here by now."""
-    transport: asyncio.Transport = request.scope[TRANSPORT]
-    return transport.is_closing()
-
-
 def _encoded(prepared: Prepared) -> bytes:
     reply: dict[str, Any] = reply_of(
         prepared.call, prepared.choices, prepared.names, prepared.usage
@@ -164,7 +180,11 @@ def _start(status: int, headers: list[tuple[bytes, bytes]]) -> Message:
     return {"type": "http.response.start", "status": status, "headers": headers}
 
 
+def _part(body: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
 async def _send(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send(_start(status, [_JSON, length, *headers]))
-    await send({"type": "http.response.body", "body": body})
+    await send(_part(body))
