@@ -33,7 +33,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--help"], "reward, reward_eval, sample, score, sft, tour"),
+        (["--help"], "reward_eval, sample, score, selfinstruct, serve, sft, tour, translate"),
         (["--cfg", "job"], "understudy.stages.sft.run"),
         (["--info", "searchpath"], "Config search path"),
         (["-sc", "install=bash"], "complete"),
