@@ -1,38 +1,34 @@
 """Samples of an OpenAI-compatible server, such as vLLM, through the official client.
 
 One call a sample, with a seed that depends on the run's seed, the prompt and the sample's number;
-whether equal seeds give equal answers is the server's affair. A call that fails for a moment is
-made again, a few times; one that cannot succeed ends the run in one line. The key is read from
-``OPENAI_API_KEY`` and appears in no message.
+whether equal seeds give equal answers is the server's affair. What fails for a moment is asked
+again and what is refused for now waits, as :mod:`understudy.chat.client` has it; a call that cannot
+succeed ends the run in one line. The key is read from ``OPENAI_API_KEY``, where it is set, and
+appears in no message.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import openai
-from openai import AsyncOpenAI
-
+from understudy.chat.chat_model import ChatModel
+from understudy.chat.client import Call, ChatClient
+from understudy.chat.errors import Fault, Then
+from understudy.chat.requests import ChatRequest
 from understudy.prompts import ChatTemplate, Message, Template
 from understudy.records import InputError, Instruction, RunError
 from understudy.samples import GREEDY, SAMPLED, Draw, Drawn, Keep
 
 KEY = "OPENAI_API_KEY"
-_NO_KEY = "none"  # the client wants one, a server of one's own does not
-_FOR_A_MOMENT = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
-_MAX_SAID = 300
-_LONGEST_WAIT_SECONDS = 60.0
 _LARGEST_SEED = 2**31 - 1
-
-
-class _NoTextError(Exception):
-    """A reply without an answer; the text says what it had instead."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +140,11 @@ class Endpoint:
         """So many workers at once, each taking the next answer that is wanted."""
         waiting = iter(wanted)
 
-        async def work(client: AsyncOpenAI) -> None:
+        async def work(client: ChatClient) -> None:
             for draw, prompt in waiting:
                 keep([await self._answer(client, draw, prompt, seed)])
 
-        key = os.environ.get(KEY) or _NO_KEY
-        async with AsyncOpenAI(
-            base_url=self.base_url, api_key=key, max_retries=0, timeout=self.timeout_seconds
-        ) as client:
+        async with ChatClient(self._model) as client:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.max_concurrent, len(wanted))):
@@ -159,45 +152,39 @@ class Endpoint:
             except BaseExceptionGroup as failures:
                 raise failures.exceptions[0] from None
 
-    async def _answer(
-        self, client: AsyncOpenAI, draw: Draw, prompt: Mapping[str, Any], seed: int
-    ) -> Drawn:
-        for number in range(self.max_retries + 1):
-            is_last = number == self.max_retries
-            try:
-                return await self._call(client, draw, prompt, seed)
-            except (*_FOR_A_MOMENT, _NoTextError) as error:
-                if is_last:
-                    raise self._failure(draw, error, times=number + 1) from None
-                await asyncio.sleep(_wait_seconds(error, self.retry_seconds * 2**number))
-            except openai.OpenAIError as error:
-                raise self._failure(draw, error, times=1) from None
-        raise AssertionError("the last try returns or raises")
+    @property
+    def _model(self) -> ChatModel:
+        """The server as the client knows it; each call has its own parameters."""
+        return ChatModel(
+            name=self.model,
+            model=self.model,
+            base_url=self.base_url,
+            key_env=KEY if os.environ.get(KEY, "").strip() else None,
+            params={},
+            max_concurrent=self.max_concurrent,
+            max_attempts=self.max_retries + 1,
+            retry_seconds=self.retry_seconds,
+            timeout_seconds=self.timeout_seconds,
+        )
 
-    async def _call(
-        self, client: AsyncOpenAI, draw: Draw, prompt: Mapping[str, Any], seed: int
+    async def _answer(
+        self, client: ChatClient, draw: Draw, prompt: Mapping[str, Any], seed: int
     ) -> Drawn:
-        options: dict[str, Any] = {
+        body = {
             "model": self.model,
             "temperature": 0.0 if draw.decoding == GREEDY else self.temperature,
             "top_p": self.top_p,
             "max_tokens": self.max_new_tokens,
             "seed": _seed_of(draw, seed),
-            **({"extra_body": {"top_k": self.top_k}} if self.top_k else {}),
+            **({"top_k": self.top_k} if self.top_k else {}),
             **prompt,
         }
-        if "messages" in prompt:
-            reply: Any = await client.chat.completions.create(**options)
-            choice = _only(reply)
-            text = choice.message.content
-        else:
-            reply = await client.completions.create(**options)
-            choice = _only(reply)
-            text = choice.text
-        finish = choice.finish_reason
-        if text is None or finish not in ("stop", "length") or (finish == "length" and not text):
-            raise _NoTextError(f"no text (finish_reason={finish})")
-        return Drawn(draw, text, finish, reply.usage.completion_tokens if reply.usage else None)
+        path = "/chat/completions" if "messages" in prompt else "/completions"
+        nobody = ChatRequest(())  # no limit, so no estimate
+        try:
+            return await client.call(Call(path, body, partial(_drawn, draw), nobody))
+        except Fault as fault:
+            raise self._failure(draw, fault) from None
 
     def _prompt(self, prompt: Instruction) -> dict[str, str | list[Message]]:
         """What the call says of the prompt."""
@@ -220,43 +207,49 @@ class Endpoint:
             )
         return self.template
 
-    def _failure(self, draw: Draw, error: Exception, *, times: int) -> RunError:
+    def _failure(self, draw: Draw, fault: Fault) -> RunError:
         """One line without the key."""
-        said = " ".join(str(error).split()) or type(error).__name__
-        if key := os.environ.get(KEY):
-            said = said.replace(key, "***")
         asked = f"sample {draw.sample} of question {draw.prompt.id}"
-        tries = f" after {times} calls" if times > 1 else ""
+        tries = f" after {fault.attempts} calls" if fault.attempts > 1 else ""
+        status = f"{fault.status}: " if fault.status else ""
+        hint = f"; {_HINTS[fault.kind]}" if fault.kind in _HINTS else ""
         return RunError(
-            f"{self.base_url} gave no answer for {asked}{tries}: {said[:_MAX_SAID]}{_hint(error)}"
+            f"{self.base_url} gave no answer for {asked}{tries}: {status}{fault.said}{hint}"
         )
 
 
-def _only(reply: Any) -> Any:  # noqa: ANN401 - either kind of the client's replies
-    if not reply.choices:
-        raise _NoTextError("no choices in the reply")
-    return reply.choices[0]
+_HINTS = {
+    "key": f"export {KEY}=KEY",
+    "forbidden": f"export {KEY}=KEY",
+    "model": "check sampler.model and sampler.base_url",
+    "url": "check sampler.model and sampler.base_url",
+    "redirect": "check sampler.base_url",
+    "connection": "is the server up?",
+    "timeout": "raise sampler.timeout_seconds",
+    "no_text": "raise sampler.max_new_tokens, or leave the question out",
+}
 
 
-def _hint(error: Exception) -> str:
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        return f"; export {KEY}=KEY"
-    if isinstance(error, openai.NotFoundError):
-        return "; check sampler.model and sampler.base_url"
-    if isinstance(error, openai.APIConnectionError):
-        return "; is the server up?"
-    if isinstance(error, _NoTextError):
-        return "; raise sampler.max_new_tokens, or leave the question out"
-    return ""
+def _drawn(draw: Draw, body: bytes) -> Drawn:
+    """The sample that an answer holds.
 
-
-def _wait_seconds(error: Exception, planned: float) -> float:
-    """The wait before the next call: the server's own wish, if it has one, within a minute."""
-    wish = ""
-    if isinstance(error, openai.APIStatusError):
-        wish = error.response.headers.get("retry-after", "")
-    seconds = float(wish) if wish.replace(".", "", 1).isdigit() else planned
-    return min(seconds, _LONGEST_WAIT_SECONDS)
+    Raises:
+        Fault: It holds none.
+    """
+    try:
+        reply = json.loads(body)
+        choices, usage = reply.get("choices"), reply.get("usage") or {}
+        choice = choices[0] if choices else None
+        text = choice and (choice["message"]["content"] if "message" in choice else choice["text"])
+        finish = choice and choice.get("finish_reason")
+        num_tokens = usage.get("completion_tokens")
+    except (ValueError, AttributeError, LookupError, TypeError):
+        raise Fault(Then.RETRY, "unreadable", "an answer that cannot be read") from None
+    if choice is None:
+        raise Fault(Then.RETRY, "unreadable", "no choices in the reply")
+    if text is None or finish not in ("stop", "length") or (finish == "length" and not text):
+        raise Fault(Then.RETRY, "no_text", f"no text (finish_reason={finish})")
+    return Drawn(draw, text, finish, num_tokens)
 
 
 def _seed_of(draw: Draw, seed: int) -> int:

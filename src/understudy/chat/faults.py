@@ -46,8 +46,10 @@ def _of_connection(error: Exception, key: str | None) -> Fault:
     certificate = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
     if any(isinstance(each, certificate) for each in causes):
         return Fault(Then.FATAL, "connection", one_line(said, key), is_unreachable=True)
-    if any(isinstance(each, aiohttp.ClientConnectorError) for each in causes):
-        return Fault(Then.RETRY, "connection", one_line(said, key), is_unreachable=True)
+    for each in causes:
+        if isinstance(each, aiohttp.ClientConnectorError):
+            said = one_line(str(each).replace(" ssl:default", ""), key)
+            return Fault(Then.RETRY, "connection", said, is_unreachable=True)
     lost = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
     is_lost = any(isinstance(each, lost) for each in causes)
     if isinstance(error, openai.APITimeoutError) and not is_lost:
