@@ -1,7 +1,7 @@
 """What the steps of a tour have left in their folders: a run each, or a sweep of several.
 
 A sweep's metrics are those of its report: ``ARM/METRIC`` is an arm's mean over its seeds,
-``ARM-OTHER/METRIC`` the difference of two arms, by the names that the report calls them.
+``ARM-OTHER/METRIC`` the difference of two arms, either way, by the names that the report has.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def _of_report(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
         for metric, interval in arm["metrics"].items():
             yield f"{arm['name']}/{metric}", interval
     for one in report["differences"]:
+        mirrored = None if one["mean"] is None else -one["mean"]
         yield f"{one['arm']}-{one['against']}/{one['metric']}", one
+        yield f"{one['against']}-{one['arm']}/{one['metric']}", {**one, "mean": mirrored}
 
 
 def _manifest(place: Path) -> dict[str, Any] | None:
