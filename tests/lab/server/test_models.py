@@ -119,11 +119,11 @@ def test_the_translator_is_exact_for_the_labs_texts(lab: Lab) -> None:
 def test_any_other_text_becomes_mostly_chinese_and_keeps_what_it_must(lab: Lab) -> None:
     text = (
         "Please fix the function in main.py, which has 3 bugs:\n\n```python\nx_1 = 1,000  # why?\n"
-        "```\nSee https://example.com/a?b=1, call `run()` and my_name; pay 12.5 or 20/3."
+        "```\nSee https://example.com/a?b=1, call `run()` and my_name; pay 12.5 or 1 1/3."
     )
     chinese = lab.answer(TO_CHINESE.render(text=text), "lab-translator")
     kept = ("main.py", "3", "```python\nx_1 = 1,000  # why?\n```", "https://example.com/a?b=1,",
-            "`run()`", "my_name", "12.5", "20/3")  # fmt: skip
+            "`run()`", "my_name", "12.5", "1 1/3")  # fmt: skip
     places = [chinese.find(each) for each in kept]
     assert places == sorted(places)
     assert min(places) >= 0

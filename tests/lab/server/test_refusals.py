@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -53,6 +55,34 @@ def test_a_text_completion_wants_texts(prompt: object, lab: Lab) -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 10_000, b'{"a": "\\ud800"}'])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes, lab: Lab) -> None:
     assert lab.post("/v1/chat/completions", body).status == 400
+
+
+def test_a_client_that_asks_whether_to_go_on_is_told_at_once(lab: Lab) -> None:
+    body = b'{"model": "lab-weak", "messages": [{"role": "user", "content": "hi"}]}'
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: lab\r\nexpect: 100-continue\r\n"
+        f"connection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with _connected(lab) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_what_is_no_http_is_refused_and_a_head_alone_is_answered(lab: Lab) -> None:
+    for sent, status in (
+        (b"hello\r\n\r\n", b"400"),
+        (b"HEAD /v1/models HTTP/1.1\r\nhost: lab\r\n\r\n", b"200"),
+    ):
+        with _connected(lab) as connection:
+            connection.sendall(sent)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 " + status)
+
+
+def _connected(lab: Lab) -> socket.socket:
+    address = urlsplit(lab.url)
+    return socket.create_connection((address.hostname, address.port), timeout=10)
 
 
 def test_unknown_models_and_paths_are_not_found(lab: Lab) -> None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 _KEPT = re.compile(
     r"```.*?```|`[^`\n]*`"  # code
-    r"|https?://[^\s<>\"']+"  # links
+    r"|(?:https?://|www\.)[^\s<>\"']+"  # links
     r"|\b\w+\.(?:py|js|ts|c|h|cpp|java|txt|csv|json|html|css|xml|md|sql|sh)\b"  # files
     r"|\b[A-Za-z]\w*_\w+\b"  # variables
     r"|\d+(?:[.,:/-]\d+)*",  # numbers
@@ -36,17 +36,18 @@ def pseudo_chinese(text: str, *, loses_numbers: bool = False) -> str:
         text: What is to look Chinese.
         loses_numbers: Leaves numbers out: a mistake for checks to find.
 
-    >>> len(pseudo_chinese("Add 12 and x_1."))
-    10
+    >>> len(pseudo_chinese("Add 12 1/2 and x_1."))
+    14
     """
-    parts = []
+    written = ""
     end = 0
     for kept in _KEPT.finditer(text):
-        parts.append(_written(text[end : kept.start()]))
+        written += _written(text[end : kept.start()])
         if not (loses_numbers and _NUMBER.fullmatch(kept.group())):
-            parts.append(kept.group())
+            gap = " " if written and written[-1].isascii() and written[-1].isalnum() else ""
+            written += gap + kept.group()
         end = kept.end()
-    return "".join([*parts, _written(text[end:])])
+    return written + _written(text[end:])
 
 
 def _written(text: str) -> str:

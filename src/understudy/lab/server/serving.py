@@ -29,7 +29,8 @@ class _JoinedWrites:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        if data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+        is_head = data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n")
+        if is_head and not data.startswith(b"HTTP/1.1 100"):  # a client waits for "Continue"
             self._head += data
         else:
             self._transport.write(self._head + data)
