@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from understudy.lab.server.app import lab_app
 from understudy.lab.server.faults import FaultRates
 from understudy.lab.server.serving import running
 from understudy.lab.server.settings import ServerConfig
+from understudy.lab.teachers import LabTeacher
 from understudy.lab.world import World
+from understudy.prompts import ALPACA
 from understudy.records import Instruction, Turn, instruction_id, write_jsonl
+from understudy.teacher.collect import requests_of
 from understudy.teacher.translate import Translations, to_translate
 
 WORLD = World()
@@ -66,6 +70,24 @@ def test_the_labs_instructions_become_its_own_chinese_ones(lab_url: str, tmp_pat
     write_jsonl(path, rows)
     read = InstructionFile(path=str(path)).instructions()
     assert [(p.id, p.lang, p.task) for p in read.prompts] == [(p.id, "zh", p.task) for p in chinese]
+
+
+def test_a_teachers_answers_to_the_translated_rows_are_the_labs_chinese_arm(
+    lab_url: str, tmp_path: Path
+) -> None:
+    english = [prompt for _, prompt in train_prompts(WORLD, 60, 0, "en")]
+    rows, _ = _translated(_asker(lab_url, tmp_path), english)
+    path = tmp_path / "instructions.jsonl"
+    write_jsonl(path, rows)
+    prompts = InstructionFile(path=str(path)).instructions().prompts
+    teacher = replace(_asker(lab_url, tmp_path).model, name="medium", model="lab-medium")
+    asker = replace(_asker(lab_url, tmp_path), model=teacher)
+    requests = [request for _, request in requests_of(prompts, ALPACA)]
+    answers = asker.ask(requests, title="answers")
+    outputs = [reply.text for each in requests if (reply := answers.reply(each)) is not None]
+    arm = LabTeacher(WORLD, "medium", num_rows=60, lang="zh").read().rows
+    assert outputs == [row.output for row in arm]
+    assert [prompt.id for prompt in prompts] == [row.prompt.id for row in arm]
 
 
 def test_other_text_keeps_what_it_must_and_shared_texts_are_asked_once(
