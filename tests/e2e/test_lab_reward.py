@@ -21,7 +21,7 @@ from understudy.lab.comparisons import LabComparisons
 from understudy.lab.world import World
 from understudy.records import read_jsonl
 from understudy.samples import SAMPLED, read_samples
-from understudy.stages.tour import planned_steps
+from understudy.stages.tour_steps import planned_steps
 
 SMALL = {
     "sft": "data.source.num_rows=300 data.num_val=20 questions.num_test=21 trainer.max_steps=30 "

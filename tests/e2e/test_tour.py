@@ -17,7 +17,7 @@ from e2e.support import Command, manifests, write_rows
 from understudy.lab.teachers import LabTeacher
 from understudy.lab.world import World
 from understudy.records import InputError, read_jsonl
-from understudy.stages.tour import planned_steps
+from understudy.stages.tour_steps import planned_steps
 
 FIRST: dict[str, Any] = {"line": "stage=score answers=a.json", "metrics": ["eval/rouge_l"]}
 
