@@ -17,6 +17,7 @@ from understudy.records import InputError, read_json_object
 from understudy.report.cards.text import UNKNOWN, Licence
 from understudy.stages import pushed_model
 from understudy.stages.printing import print_facts
+from understudy.stages.pushed_data import KINDS, PushedData
 from understudy.stages.pushed_model import Origin, PushedModel
 from understudy.tracking.manifest import file_sha256, read_manifest, run_folder_of
 
@@ -119,7 +120,7 @@ def plan(
     )
 
 
-def _pushed(of_run: str, origin: Mapping[str, Any]) -> PushedModel:
+def _pushed(of_run: str, origin: Mapping[str, Any]) -> PushedModel | PushedData:
     """What the run left to be saved.
 
     Raises:
@@ -136,9 +137,11 @@ def _pushed(of_run: str, origin: Mapping[str, Any]) -> PushedModel:
         )
     if manifest["stage"] in pushed_model.STAGES:
         return PushedModel(folder, manifest, Origin(**origin))
+    if manifest["stage"] in KINDS:
+        return PushedData(folder, manifest)
     raise InputError(
         f"run={of_run} is of stage={manifest['stage']}, which leaves neither an arm nor a model; "
-        f"give a run of stage={', '.join(pushed_model.STAGES)}"
+        f"give a run of stage={', '.join((*pushed_model.STAGES, *KINDS))}"
     )
 
 
@@ -146,7 +149,7 @@ def _target(path: str | None, run_folder: Path) -> Path:
     return run_folder / FOLDER if path is None else Path(path).expanduser().absolute()
 
 
-def _write(pushed: PushedModel, new: Path, licence: Licence) -> None:
+def _write(pushed: PushedModel | PushedData, new: Path, licence: Licence) -> None:
     """Fills the folder, and marks it as ours with the hashes of what is in it."""
     pushed.write(new, licence)
     files = sorted(each for each in new.rglob("*") if each.is_file())
