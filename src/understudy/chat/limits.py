@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
 
 from aiolimiter import AsyncLimiter
 
 from understudy.chat.requests import ChatRequest, Reply
+from understudy.chat.token_counts import by_rule
 
 MINUTE_SECONDS = 60.0
 _ALLOWANCE = 1.01
@@ -29,7 +29,6 @@ _ENOUGH_REPLIES = 8
 _MEMORY = 1 / 64  # weight of the newest reply in the running means
 _UNBOUNDED_TOKENS = 512
 _MESSAGE_TOKENS = 4  # roles and marks around each message
-_BYTES_A_TOKEN = 4
 
 
 class Entry:
@@ -106,16 +105,15 @@ class _Running:
 class TokenEstimate:
     """What a request costs in tokens, before and, better, after some replies."""
 
-    def __init__(self, bound: int | None, count: Callable[[str], int] | None = None) -> None:
-        """``count`` counts a text's tokens; without it a token is four bytes."""
+    def __init__(self, bound: int | None) -> None:
+        """``bound`` is what a completion has at most; null where nothing bounds it."""
         self._bound = bound or _UNBOUNDED_TOKENS
-        self._count = count or _rough_tokens
         self._completion = _Running(float(self._bound))
         self._prompt_ratio = _Running(1.0)
 
     def prompt_tokens(self, request: ChatRequest) -> int:
-        """Of the messages, uncorrected."""
-        return sum(self._count(turn.content) + _MESSAGE_TOKENS for turn in request.messages)
+        """Of the messages by the rule, uncorrected: replies say soon how far it is off."""
+        return sum(by_rule(turn.content) + _MESSAGE_TOKENS for turn in request.messages)
 
     def of(self, prompt_tokens: int) -> float:
         """Prompt and completion together."""
@@ -135,10 +133,6 @@ class TokenEstimate:
             self._completion.add(reply.completion_tokens)
         if reply.prompt_tokens is not None and prompt_tokens:
             self._prompt_ratio.add(reply.prompt_tokens / prompt_tokens)
-
-
-def _rough_tokens(text: str) -> int:
-    return math.ceil(len(text.encode(errors="replace")) / _BYTES_A_TOKEN)
 
 
 class Ticket:
