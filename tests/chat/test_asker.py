@@ -151,6 +151,20 @@ def test_the_budget_is_never_passed_and_used_up_as_far_as_answers_are_cheap(
     assert more.tally.cached == 7
 
 
+def test_what_may_have_been_billed_without_an_answer_counts_for_the_budget(
+    server: Server, asker: Asker
+) -> None:
+    """A filter that withholds what was written; a refusal of the prompt is free."""
+    bounded = replace(asker, budget_usd=10 * COST, max_failed=1.0)
+    server.reply = lambda *_: message("", "content_filter")
+    with pytest.raises(RunError, match="may be for answers that never came"):
+        bounded.ask(asked(*range(100)), title="t")
+    assert 6 <= len(server.asked) <= 10
+    server.reply = lambda *_: error(400, "not this")
+    answers = bounded.ask(asked(*range(100)), title="t")
+    assert answers.tally.failed == {"bad_request": 100}
+
+
 def test_what_is_answered_already_needs_no_budget(server: Server, asker: Asker) -> None:
     asker.ask(asked(0, 1), title="t")
     answers = replace(asker, budget_usd=0.0).ask(asked(0, 1), title="t")

@@ -217,7 +217,7 @@ class Asker:
             case None if tally.stopped_by == "budget":
                 raise RunError(
                     f"budget_usd={self.budget_usd:g} is reached: ${tally.ledger_usd:,.4f} is "
-                    f"spent, and the next request might pass it; {how_far}; type "
+                    f"spent{_unknown(tally)}, and the next request might pass it; {how_far}; type "
                     f"budget_usd={2 * (self.budget_usd or 0):g} to go on"
                 )
             case None:
@@ -235,3 +235,10 @@ class Asker:
     def _how_far(self, tally: Tally, total: int | None) -> str:
         of = "" if total is None else f" of {total:,}"
         return f"{tally.cached + tally.replied:,}{of} answered, all kept in {self.ledger}"
+
+
+def _unknown(tally: Tally) -> str:
+    """What may have been billed without an answer, where there is such."""
+    if not tally.unknown_usd:
+        return ""
+    return f", up to ${tally.unknown_usd:,.4f} may be for answers that never came"

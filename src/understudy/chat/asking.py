@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from understudy.chat.budget import Budget, BudgetSpentError, FailuresError, bound_usd
+from understudy.chat.budget import Budget, BudgetSpentError, FailuresError, bound_usd, may_be_billed
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.client import ChatClient, RequestFailedError
 from understudy.chat.ledger import Ledger
@@ -28,6 +28,7 @@ _LOOK_SECONDS = 0.5
 _AT_LEAST = 100  # requests before a share of failures says anything
 _IN_A_ROW = 20
 _NO_SERVER = ("connection", "timeout", "server")
+_LONG_WAIT_SECONDS = 10.0
 _PAUSE_EVERY = 200  # requests that need no asking, before others get their turn
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Asking:
         """Asks; afterwards all that came is on disk, and ``ended_by`` says what went wrong."""
         self._loop = asyncio.get_running_loop()
         feed = iter(requests)
-        async with ChatClient(self._rules.model) as client:
+        async with ChatClient(self._rules.model, on_wait=self._waits) as client:
             looking = asyncio.create_task(_look(progress))
             workers = [
                 asyncio.create_task(self._work(client, feed))
@@ -156,7 +157,9 @@ class Asking:
             reply = await client.answer(request)
         except RequestFailedError as error:
             await self._failed(request, error.failure)
-            return 0.0
+            unknown = bound * error.failure.attempts if may_be_billed(error.failure) else 0.0
+            self.tally.unknown_usd += unknown
+            return unknown
         except asyncio.CancelledError:
             self.tally.asked -= not self._hurried.is_set()  # it was never sent
             raise
@@ -194,6 +197,11 @@ class Asking:
     def _count(self, reply: Reply) -> None:
         self._num_failed_in_a_row = 0
         self.tally.count(reply)
+
+    def _waits(self, seconds: float, why: str) -> None:
+        """Says why nothing goes on, where that is long enough to wonder."""
+        if seconds >= _LONG_WAIT_SECONDS:
+            _log.info("%s: waiting %.0f s (%s)", self._rules.model.name, seconds, why)
 
     def _end(self, error: Exception) -> None:
         """Ends asking; the first reason counts."""

@@ -11,9 +11,11 @@ import asyncio
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.ledger import Ledger
 from understudy.chat.prices import PriceList
-from understudy.chat.requests import ChatRequest
+from understudy.chat.requests import ChatRequest, Failure
 from understudy.chat.token_counts import most_tokens
 from understudy.records import InputError
+
+_WRITTEN = ("content_filter", "no_text", "timeout", "unreadable")
 
 
 class BudgetSpentError(Exception):
@@ -66,6 +68,15 @@ def bound_usd(
 ) -> float | None:
     """What a request costs at most; null where price or length have no bound."""
     return prices.cost(model.model, most_tokens(request.messages), model.max_tokens, batch=batch)
+
+
+def may_be_billed(failure: Failure) -> bool:
+    """Whether a request that was given up may have cost something: nobody says how much.
+
+    An answer that a filter withheld, that came too late or that could not be read was written all
+    the same; a refusal and a connection that never was are free.
+    """
+    return failure.kind in _WRITTEN and (failure.status or 0) < 400
 
 
 def spent_before(ledger: Ledger, prices: PriceList, *, budget_usd: float | None) -> float:

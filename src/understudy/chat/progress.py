@@ -35,6 +35,7 @@ class Tally:
         completion_tokens: The same.
         spent_usd: By this run; null where a reply's price is not known.
         ledger_usd: By all replies in the ledger.
+        unknown_usd: What answers that never came may have cost at most, in this run.
         stopped_by: What ended asking before all were asked: "budget", "failures", a signal's name.
     """
 
@@ -50,6 +51,7 @@ class Tally:
     completion_tokens: int = 0
     spent_usd: float | None = 0.0
     ledger_usd: float = 0.0
+    unknown_usd: float = 0.0
     stopped_by: str | None = None
 
     @property
