@@ -191,7 +191,7 @@ def _record_setting(run: Run, work: _Work) -> None:
     recipe, model = work.recipe, work.asker.model
     forms = {form.name: form.sha256 for form in recipe.forms}
     run.manifest.teacher = model.name
-    run.add_inputs([work.seeds.file])
+    run.add_inputs(work.seeds.inputs)
     run.add_dropped(work.seeds.dropped)
     run.manifest.asking = {**work.asker.facts(), "recipe": recipe.name, "forms": forms}
     template = f"{recipe.name} {' '.join(sha[:8] for sha in forms.values())}"

@@ -35,6 +35,7 @@ def test_both_schemas_and_a_repeated_instruction(tmp_path: Path) -> None:
         SeedTask("Name a colour.", Instance("", "Red.")),
     )
     assert found.dropped == {"duplicate_instruction": 1}
+    assert found.inputs == (found.file,)
     assert found.file.rows == 3
 
 
@@ -80,4 +81,5 @@ def test_the_labs_own_seeds_have_their_right_answers(world: World, count: int) -
     assert first.instance is not None
     assert first.instance.output == first.instance.input.split()[0]
     assert sum(bool(task.is_classification) for task in found.tasks) == 3
+    assert found.inputs == ()
     assert found.file == seeds.read(num_shown=8, with_instances=True).file

@@ -56,11 +56,13 @@ class SeedTasks:
     Attributes:
         tasks: In their order.
         file: Where they stand.
+        inputs: The same for a manifest; nothing where they were made, not read.
         dropped: Rows left out, by reason.
     """
 
     tasks: Sequence[SeedTask]
     file: InputFile
+    inputs: Sequence[InputFile] = ()
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -108,7 +110,8 @@ class Seeds:
                 f"{file.path}: {len(tasks)} different seed tasks, and each prompt shows "
                 f"{num_shown}; give more, or type invention.num_in_context={max(1, len(tasks))}"
             )
-        return SeedTasks(tuple(tasks.values()), file.input_file, dropped)
+        inputs = () if self.are_the_labs else (file.input_file,)
+        return SeedTasks(tuple(tasks.values()), file.input_file, inputs, dropped)
 
     def _file(self) -> RowFile:
         if self.path is not None:
