@@ -169,7 +169,10 @@ def test_a_redirect_is_not_followed_with_the_key(wire: Wire) -> None:
     assert f"301: Moved Permanently); it is elsewhere: type teacher.base_url={target}" in line(
         model(wire)
     )
-    assert len(wire.asked) == 1
+    wire.reply = lambda *_: Said(308, b"", {"location": "/v2/chat/completions"})
+    base = wire.url.removesuffix("/v1")
+    assert line(model(wire)).endswith(f"type teacher.base_url={base}/v2")
+    assert len(wire.asked) == 2
 
 
 INSTEAD = (
@@ -252,6 +255,7 @@ def test_keys_of_any_form_are_redacted() -> None:
         ({"name": " "}, "teacher.name is empty"),
         ({"model": ""}, "teacher.model is empty"),
         ({"base_url": "localhost:8000"}, "is no address; type teacher.base_url=http://HOST:PORT"),
+        ({"base_url": "http://127.0.0.1:99999/v1"}, "is no address"),
         ({"base_url": "http://u:pass@host/v1"}, "holds a password"),
         ({"base_url": "http://host/v1?key=1"}, "holds a password, a query"),
         ({"api": "claude"}, "teacher.api=claude is unknown; type teacher.api=openai"),

@@ -151,6 +151,7 @@ PASSING = {
     "empty body": Said(body=b""),
     "not JSON": Said(body=b"hello"),
     "no UTF-8": Said(body=b'{"choices": "\xff\xfe'),
+    "too deep": Said(body=b"[" * 100_000),
     "a list": Said(body=[]),
     "no choices": Said(body={"choices": []}),
     "an error with 200": Said(body={"error": {"message": "upstream"}}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from urllib.parse import urljoin
 
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.errors import CannotAskError, Fault
@@ -65,9 +66,9 @@ def _parameter(fault: Fault, model: ChatModel) -> str:
 
 
 def _redirect(fault: Fault, model: ChatModel) -> str:
-    target = fault.headers.get("location", "")
-    base = target.split("/chat/completions")[0]
-    return f"it is elsewhere: type teacher.base_url={base or 'URL'}"
+    target = urljoin(f"{model.url}/", fault.headers.get("location", ""))
+    base = target.split("/chat/completions")[0].rstrip("/")
+    return f"it is elsewhere: type teacher.base_url={base}"
 
 
 def _url(fault: Fault, model: ChatModel) -> str:

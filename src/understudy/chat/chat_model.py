@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from understudy.chat.requests import ChatRequest, request_key
 from understudy.records import InputError
@@ -155,7 +155,7 @@ class ChatModel:
                 "teacher.api_version=2024-10-21"
             )
         url = urlsplit(self.url)
-        if url.scheme not in ("http", "https") or not url.hostname:
+        if url.scheme not in ("http", "https") or not url.hostname or not _has_port(url):
             raise InputError(
                 f"teacher.base_url={self.base_url} is no address; type "
                 "teacher.base_url=http://HOST:PORT/v1"
@@ -201,3 +201,11 @@ class ChatModel:
                 f"teacher.max_concurrent={self.max_concurrent} is more than the client's "
                 f"{_MOST_AT_ONCE} connections"
             )
+
+
+def _has_port(url: SplitResult) -> bool:
+    """Whether its port is one, or it has none."""
+    try:
+        return url.port != 0
+    except ValueError:
+        return False

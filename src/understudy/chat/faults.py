@@ -54,6 +54,8 @@ def _of_connection(error: Exception, key: str | None) -> Fault:
     is_lost = any(isinstance(each, lost) for each in causes)
     if isinstance(error, openai.APITimeoutError) and not is_lost:
         return Fault(Then.RETRY, "timeout", "no answer within timeout_seconds")
+    if isinstance(error, aiohttp.ClientResponseError):
+        said = error.message  # its text opens with a status that nobody sent
     return Fault(Then.RETRY, "connection", one_line(said, key))
 
 

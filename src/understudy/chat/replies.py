@@ -56,7 +56,7 @@ def utc_now() -> str:
 def _object_of(body: bytes, key: str | None) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         start = one_line(body[:60].decode(errors="replace"), key)
         raise _unreadable(f"not JSON ({error}): {start!r}") from None
     if not isinstance(answer, dict):
