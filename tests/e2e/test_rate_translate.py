@@ -109,10 +109,10 @@ def test_translating_is_planned_done_once_and_trains_on_what_passed(
     assert _bytes(tmp_path / "first", TRANSLATED) == _bytes(tmp_path / "second", TRANSLATED)
     first, second = _manifest(tmp_path / "first"), _manifest(tmp_path / "second")
     assert first["metrics"]["translate/translated"] == 24
-    assert first["dropped"] == {"already_chinese": 1, "urls": 1}
+    assert first["dropped"] == {"already_chinese": 1, "not_chinese": 1}
     assert second["asking"]["tally"]["asked"] == 0
     reasons = [row["reasons"] for row in _rows(tmp_path / "first" / "rejected.jsonl")]
-    assert reasons == [{"input": ["urls"]}, {"instruction": ["already_chinese"]}]
+    assert reasons == [{"instruction": ["not_chinese"]}, {"instruction": ["already_chinese"]}]
 
     collected = understudy(
         "stage=collect", "lang=zh", "teacher=lab_medium", f"teacher.server={server}",
