@@ -49,15 +49,16 @@ $(BENCH)/.installed: $(STAMP) bench/constraints.txt
 		|| echo "litgpt could not be installed: it is left out"
 	@touch $@
 
-bench: $(BENCH)/.installed ## speed beside peers, about 12 minutes; ROWS=FILE (Alpaca format), COMPARISONS=FILE_OR_FOLDER for real rows
+bench: $(BENCH)/.installed ## speed beside peers, about 17 minutes; ROWS=FILE (Alpaca format), COMPARISONS=FILE_OR_FOLDER for real rows
 	$(BENCH)/bin/python bench/sft.py $(ROWS:%=--rows %) --peaks --out bench/results/sft.json
 	$(BENCH)/bin/python bench/reward.py $(COMPARISONS:%=--rows %) --rounds 3 --threads 2 --clock wall --out bench/results/reward.json
 	$(BIN)/python bench/sampling.py $(ROWS:%=--rows %) --clock wall --rounds 3 --out bench/results/sampling.json
 	$(BENCH)/bin/python bench/tokenise.py $(ROWS:%=--rows %) --rounds 3 --out bench/results/tokenise.json
 	$(BIN)/python bench/startup.py --rounds 3 --out bench/results/startup.json
+	$(BIN)/python bench/collect.py --rounds 3 --out bench/results/collect.json
 	@if [ -n "$(ANSWERS)" ]; then $(BIN)/python bench/rouge.py "$(ANSWERS)" "$(REFERENCES)"; \
 	else echo "skipped bench/rouge.py: give ANSWERS=FILE REFERENCES=FILE, two files of answers"; fi
-	@echo "not run: bench/scaling.py, bench/memory.py, bench/gpu_sft.py (a CUDA device), bench/sft.py --all"
+	@echo "not run: bench/soak.py (about 5 minutes), bench/scaling.py, bench/memory.py, bench/gpu_sft.py (a CUDA device), bench/sft.py --all"
 
 notebooks: install ## execute the notebooks on RUNS, or the newest sweep, into outputs/notebooks
 	@mkdir -p outputs/notebooks
