@@ -59,7 +59,7 @@ class AskPlan:
             "completion tokens": self._completion_tokens(),
             "cost": self._cost(),
             "time": self._time(),
-            "ledger": f"{self.ledger} (${self.spent_usd:,.2f} spent)",
+            "ledger": f"{self.ledger} ({dollars(self.spent_usd)} spent)",
         }
         if self.budget_usd is not None:
             said["budget"] = f"${self.budget_usd:,.2f}, ledger included"
@@ -94,11 +94,11 @@ class AskPlan:
         if self.usd_most is None and self.usd_expected is None:
             if self.most_tokens is None:
                 return "unknown: nothing bounds an answer"
-            return f"unknown: no price of {self.model.model} ({price})"
-        most = "without a bound" if self.usd_most is None else f"at most ${self.usd_most:,.2f}"
+            return f"unknown: no price of {self.model.model} ({price}); docs/ledger.md"
+        most = "without a bound" if self.usd_most is None else f"at most {dollars(self.usd_most)}"
         if self.usd_expected is None:
             return f"{most} ({price})"
-        return f"{most}, about ${self.usd_expected:,.2f} expected ({price})"
+        return f"{most}, about {dollars(self.usd_expected)} expected ({price})"
 
     def _time(self) -> str:
         if self.batch:
@@ -186,3 +186,12 @@ def _hours(model: ChatModel, calls: int, tokens: float) -> tuple[float | None, s
         return None, ""
     slowest = max(hours, key=lambda name: hours[name])
     return hours[slowest], slowest
+
+
+def dollars(usd: float) -> str:
+    """An amount for people; small ones keep their digits.
+
+    >>> dollars(1234.567), dollars(0.00123), dollars(0.0)
+    ('$1,234.57', '$0.0012', '$0.00')
+    """
+    return f"${usd:,.4f}" if 0 < usd < 0.1 else f"${usd:,.2f}"

@@ -108,7 +108,7 @@ def require_bounded(model: ChatModel, prices: PriceList, budget_usd: float | Non
     if price is None:
         raise InputError(
             f"budget_usd={budget_usd:g} cannot be kept: the prices of {prices.date} have none for "
-            f"{model.model}; type 'prices.usd_per_million={{{model.model}: {{input: USD, "
+            f"{model.model}; type '+prices.usd_per_million={{{model.model}: {{input: USD, "
             "output: USD}}' (a million tokens), prices=local for a server of your own, or leave "
             "budget_usd out"
         )
