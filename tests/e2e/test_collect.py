@@ -90,8 +90,8 @@ def test_an_arm_is_the_teachers_own_whatever_goes_wrong_on_the_way(
     assert {each["path"] for each in manifest["outputs"]} == {
         "answers.jsonl", "failures.jsonl", "arm.json",
     }  # fmt: skip
-    assert f"stage=sft data=collected data.path={own}" in "".join(done.out.split()).replace(
-        "stage=sftdata=collecteddata", "stage=sft data=collected data"
+    assert f"stage=sft data=lab_collected data.path={own}".replace(" ", "") in "".join(
+        done.out.split()
     )
 
     rates = FaultRates(rate_500=0.1, rate_429=0.1, rate_dropped=0.1, retry_after_seconds=0.05)

@@ -15,6 +15,7 @@ from understudy.chat.requests import ChatRequest
 from understudy.data.collected import ARM
 from understudy.data.instructions import ANSWERS
 from understudy.data.published import num_published
+from understudy.lab.teachers import LabTeacher
 from understudy.prompts import Template
 from understudy.records import Instruction, NotAtHand
 from understudy.stages.printing import in_words, print_facts
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _NUM_SHOWN = 50
 _TEXT = ("instruction", "input", "output")
+_LAB, _TEXT_STUDENT = "data=lab_collected", "model=scratch_10m data=collected"
 
 
 def run(
@@ -75,7 +77,9 @@ def run(
     run.add_output(write_arm(run.folder, arm))
     _record_counts(run, arm)
     run.log_data(asker.model.name, ANSWERS)
-    print_facts(f"{arm['counts']['rows']:,} answers of {asker.model.name}", _facts(run, arm))
+    students = _LAB if isinstance(source, LabTeacher) else _TEXT_STUDENT
+    facts = _facts(arm, next_line=f"python run.py stage=sft {students} data.path={run.folder}")
+    print_facts(f"{arm['counts']['rows']:,} answers of {asker.model.name}", facts)
 
 
 def check(
@@ -240,7 +244,7 @@ def _record_counts(run: Run, arm: dict[str, Any]) -> None:
     run.add_metrics({**metrics, **tokens, "collect/usd": usd}, reasons if usd is None else {})
 
 
-def _facts(run: Run, arm: dict[str, Any]) -> dict[str, str]:
+def _facts(arm: dict[str, Any], *, next_line: str) -> dict[str, str]:
     """What the user is told at the end, with the line to type next."""
     counts = arm["counts"]
     names = [name for name in counts if name != "rows" and counts[name]]
@@ -254,5 +258,5 @@ def _facts(run: Run, arm: dict[str, Any]) -> dict[str, str]:
     if counts["failed"]:
         facts["failed"] = f"{counts['failed']:,}; the same line asks them again ({FAILURES})"
     if counts["rows"]:
-        facts["next"] = f"python run.py stage=sft data=collected data.path={run.folder}"
+        facts["next"] = next_line
     return facts
