@@ -138,3 +138,17 @@ def test_a_base_of_arms_with_nothing_short_in_common_is_called_by_the_first(
         add_run(tmp_path / arm, arm=arm, num_questions=7, comparable={"base_model": model})
     names = [row.name for row in compare(load_runs(tmp_path), num_resamples=20).baselines]
     assert names[:2] == ["base of a l", "base of a and 1 more"]
+
+
+def test_collected_arms_are_called_by_their_teachers_unless_two_are_of_one(
+    tmp_path: Path, add_run: Callable[..., Path]
+) -> None:
+    for run, teacher in (("a", "gpt4"), ("b", "gpt35")):
+        arm = f"data=collected,data.path=runs/{run}"
+        add_run(tmp_path / run, num_questions=1, arm=arm, teacher=teacher)
+    arms, _ = group_arms(load_runs(tmp_path).runs)
+    assert sorted(arm.name for arm in arms) == ["gpt35", "gpt4"]
+    again = "data=collected,data.path=runs/c"
+    add_run(tmp_path / "c", num_questions=1, arm=again, teacher="gpt4")
+    arms, _ = group_arms(load_runs(tmp_path).runs)
+    assert sorted(arm.name for arm in arms) == ["a", "b", "c"]

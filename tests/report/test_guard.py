@@ -303,3 +303,21 @@ def test_where_an_arm_trained_is_no_question(
     }
     verdict = compared(tmp_path, add_run, ("data=a", FULL), (f"data=a,{override}", LORA))
     assert [reason.partition(":")[0] for reason in verdict.reasons] == ["recipe"]
+
+
+def test_answers_that_were_asked_for_in_other_ways_are_not_compared(
+    tmp_path: Path, add_run: AddRun
+) -> None:
+    """Published answers say nothing of how they were asked for, so nothing is held against them."""
+
+    def run_of(name: str, collection: str | None) -> Sequence[RunRecord]:
+        comparable = {"collection": collection}
+        add_run(tmp_path / name, num_questions=1, arm=f"data.path={name}", comparable=comparable)
+        return load_runs(tmp_path / name).runs
+
+    cold, warm = (run_of(f"t{t}", f"alpaca, temperature {t}") for t in (0, 1))
+    assert unfair(cold, warm) == [
+        "how answers were collected: alpaca, temperature 0 against alpaca, temperature 1"
+    ]
+    assert unfair(cold, warm, ["collection"]) == []
+    assert unfair(cold, run_of("published", None)) == []
