@@ -66,4 +66,6 @@ def test_a_batch_becomes_an_arm_the_arm_a_data_set_and_that_a_model(
     assert saved.code == 0, saved.err
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert model.config.vocab_size >= len(AutoTokenizer.from_pretrained(tmp_path / "model"))
-    assert "answers of strong" in (tmp_path / "model/README.md").read_text()
+    card = (tmp_path / "model/README.md").read_text()
+    assert "answers of strong" in card
+    assert "This comes from the lab" in card

@@ -155,6 +155,7 @@ def _write(pushed: PushedModel | PushedData, new: Path, licence: Licence) -> Non
     files = sorted(each for each in new.rglob("*") if each.is_file())
     mark: dict[str, Any] = {
         "run": pushed.manifest["id"],
+        "is_lab": pushed.is_lab,
         "files": {file.relative_to(new).as_posix(): file_sha256(file) for file in files},
     }
     (new / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")

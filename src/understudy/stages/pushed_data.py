@@ -12,7 +12,7 @@ from understudy.data.tables import by_split, path_of, write_splits
 from understudy.records import InputError, read_json_object, read_jsonl
 from understudy.report.cards.data_card import SavedData, data_card
 from understudy.report.cards.text import UNKNOWN, Licence
-from understudy.report.labels import is_lab
+from understudy.report.labels import is_lab as has_lab_metrics
 
 README = "README.md"
 _LAB = "lab"
@@ -130,7 +130,7 @@ class PushedData:
             types=types,
             paths={split: path_of(split) for split in splits},
             arm=self._arm(),
-            is_lab=self._is_lab,
+            is_lab=self.is_lab,
             uses=chosen.uses,
             load=chosen.load.format(path=f"FOLDER/{first}"),
         )
@@ -146,10 +146,10 @@ class PushedData:
         return self.folder / self._kind.file
 
     @property
-    def _is_lab(self) -> bool:
+    def is_lab(self) -> bool:
         """Whether the lab wrote the texts: one of its models, or one that learned from it."""
         asking = self.manifest.get("asking") or {}
-        return asking.get("endpoint") == _LAB or is_lab(self.manifest["metrics"])
+        return asking.get("endpoint") == _LAB or has_lab_metrics(self.manifest["metrics"])
 
     def _arm(self) -> dict[str, Any]:
         file = self.folder / ARM

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from understudy.data.collected import ARM
+from understudy.data.uploads import MARK
 from understudy.models.adapter_folders import is_adapter
 from understudy.models.folders import checkpoint_folder, load_tokenizer, read_template
 from understudy.models.standalone import pools_states, standalone_bytes, write_standalone
 from understudy.prompts import ChatTemplate, Template
-from understudy.records import Instruction, question_from_json, read_jsonl
+from understudy.records import Instruction, question_from_json, read_json_object, read_jsonl
 from understudy.report.cards.model_card import SavedModel, model_card
 from understudy.report.cards.text import Licence
 from understudy.report.labels import is_lab
@@ -19,6 +21,9 @@ from understudy.report.labels import is_lab
 STAGES = ("sft", "reward")
 README = "README.md"
 _LAB = "understudy.lab."
+_SAYING = (ARM, MARK)
+"""Files beside data that say who made it."""
+
 _HELD_OUT, _QUESTIONS = ("held_out.jsonl", "comparisons.jsonl"), "questions.jsonl"
 """Files of a run: rows of its training data that it did not train on, and what it was asked."""
 
@@ -32,12 +37,28 @@ class Origin:
         dataset: The data set's repository on the Hub.
         made_by: The class that gave the data.
         window: Tokens of a row in training.
+        data: ``data.path``: where the answers or comparisons were read.
     """
 
     base: str | None = None
     dataset: str | None = None
     made_by: str | None = None
     window: int = 512
+    data: Any = None
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether the lab made the data, as far as the folder that holds it knows."""
+        if (self.made_by or "").startswith(_LAB):
+            return True
+        if not isinstance(self.data, str):
+            return False
+        place = Path(self.data).expanduser()
+        files = [folder / name for folder in (place, *place.parents[:2]) for name in _SAYING]
+        said = [read_json_object(each, remedy="save it again") for each in files if each.is_file()]
+        return any(each.get("asked", {}).get("endpoint") == "lab" for each in said) or any(
+            each.get("is_lab") for each in said
+        )
 
     @property
     def base_repo(self) -> str | None:
@@ -91,13 +112,18 @@ class PushedModel:
             languages=sorted({each.lang for each in held_out}),
             base_repo=self.origin.base_repo,
             datasets=[self.origin.dataset] if self.origin.dataset else [],
-            is_lab=is_lab(self.manifest["metrics"]) or (self.origin.made_by or "").startswith(_LAB),
+            is_lab=self.is_lab,
             was_adapter=self._was_adapter,
             window=self.origin.window,
             is_pooled=self.manifest["stage"] == "reward" and pools_states(target),
         )
         card = model_card(self.folder, self.manifest, model, licence)
         (target / README).write_text(card, encoding="utf-8")
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether it is the lab's."""
+        return is_lab(self.manifest["metrics"]) or self.origin.is_lab
 
     @property
     def _was_adapter(self) -> bool:
