@@ -89,11 +89,7 @@ def test_translating_is_planned_done_once_and_trains_on_what_passed(
     rows = [
         *answers("an answer"),
         {"instruction": "说出三种颜色。", "input": "", "output": "红"},
-        {
-            "instruction": "What is this website?",
-            "input": "www.example.com",
-            "output": "An example",
-        },
+        {"instruction": "Fix my_long_variable_name and other_variable_name.", "output": "Done"},
     ]
     write_rows(tmp_path / "en.json", rows)
     line = ("stage=translate", f"teacher.server={server}", "data=instructions", "data.path=en.json")
