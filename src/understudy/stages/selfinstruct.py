@@ -92,6 +92,7 @@ def run(
         _write(run, work, pool, course, made)
     if course.ended_early:
         raise RunError(_too_few(run, pool, course, num_instructions))
+    run.log_data(asker.model.name, INSTRUCTIONS)
 
 
 def check(

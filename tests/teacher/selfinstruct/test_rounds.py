@@ -205,6 +205,15 @@ def test_a_server_that_answers_nothing_ends_it_after_three_rounds(tmp_path: Path
     assert course.ended_early == "every request of the last 3 rounds failed"
 
 
+def test_too_large_a_share_of_failed_requests_ends_it(tmp_path: Path) -> None:
+    faults = FaultRates(rate_content_filter=0.3)
+    with running(lab_app(ServerConfig(WORLD, faults=faults))) as url:
+        asker = replace(asker_of(url, tmp_path / "l.sqlite"), max_failed=0.1)
+        _, course = invented(asker, replace(ALPACA, request_batch=50), wanted=100_000)
+    assert (course.rounds, course.requests) == (2, 100)
+    assert course.ended_early == f"{course.failed} of 100 requests failed, more than max_failed=0.1"
+
+
 def test_empty_replies_are_said_and_end_it_too(tmp_path: Path) -> None:
     with running(lab_app(ServerConfig(WORLD, faults=FaultRates(rate_empty=1.0)))) as url:
         patience = Patience(rounds=2)

@@ -80,7 +80,7 @@ def counts_of(
         **{f"instances/{name}": count for name, count in (of_instances | of_tasks).items()},
         "rounds": course.rounds,
         "requests": course.requests,
-        "failed_requests": sum(each.reply is None for each in course.failures),
+        "failed_requests": course.failed,
         "empty_replies": course.empty,
         "candidates": candidates,
         "accepted": accepted,

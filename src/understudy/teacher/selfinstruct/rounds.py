@@ -24,6 +24,7 @@ from understudy.teacher.selfinstruct.recipes import Recipe
 from understudy.teacher.selfinstruct.seeds import SeedTask
 
 _FAILED_IN_A_ROW = 3
+_AT_LEAST = 100  # requests before a share of failures says anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class Course:
     tally: Tally = field(default_factory=Tally)
     ended_early: str = ""
 
+    @property
+    def failed(self) -> int:
+        """How many requests were given up."""
+        return sum(each.reply is None for each in self.failures)
+
 
 class Rounds:
     """Makes a pool grow."""
@@ -115,7 +121,7 @@ class Rounds:
             RunError: The budget is spent, or nothing can be asked.
         """
         while not pool.is_full:
-            course.ended_early = self._why_no_more(course.rounds)
+            course.ended_early = self._why_no_more(course)
             if course.ended_early:
                 return
             number = course.rounds + 1
@@ -172,12 +178,20 @@ class Rounds:
             pool.offer(candidate, round=number)
         return True
 
-    def _why_no_more(self, num_rounds: int) -> str:
+    def _why_no_more(self, course: Course) -> str:
         """Why no further round is to be paid for; "" where one is."""
         patience = self._patience
         if self._failed_in_a_row >= _FAILED_IN_A_ROW:
             return f"every request of the last {_FAILED_IN_A_ROW} rounds failed"
-        if patience.max_rounds is not None and num_rounds >= patience.max_rounds:
+        if (
+            course.requests >= _AT_LEAST
+            and course.failed > self._asker.max_failed * course.requests
+        ):
+            return (
+                f"{course.failed:,} of {course.requests:,} requests failed, more than "
+                f"max_failed={self._asker.max_failed:g}"
+            )
+        if patience.max_rounds is not None and course.rounds >= patience.max_rounds:
             return f"max_rounds={patience.max_rounds} are over"
         if len(self._latest) < patience.rounds:
             return ""
