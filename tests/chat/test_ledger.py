@@ -251,6 +251,20 @@ def test_a_folder_another_file_and_a_later_version_are_refused(tmp_path: Path) -
         ledger.hold()
 
 
+def test_a_file_whose_writer_was_killed_before_its_first_row_is_a_new_ledger(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "l.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("pragma journal_mode=wal")
+    connection.close()
+    assert path.stat().st_size
+    with Ledger.open(path) as ledger:
+        assert ledger.counts().replies == 0
+        ledger.add(request(1), TEACHER, reply(1)).result(10)
+        assert ledger.reply(reply(1).key) == reply(1)
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with Ledger.open(tmp_path / "file" / "l.sqlite") as ledger, pytest.raises(RunError) as refused:

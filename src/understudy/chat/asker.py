@@ -14,6 +14,7 @@ from understudy.chat.ask_plan import AskPlan, ask_plan
 from understudy.chat.batch_files import BatchRules
 from understudy.chat.budget import Budget, FailuresError, require_bounded, spent_before
 from understudy.chat.chat_model import ChatModel
+from understudy.chat.errors import CannotAskError
 from understudy.chat.ledger import Ledger
 from understudy.chat.prices import PriceList
 from understudy.chat.progress import Progress, Tally
@@ -227,8 +228,8 @@ class Asker:
                 raise RunError(f"{error}; {how_far}; the same line goes on") from error
             case InputError() as error:
                 raise error
-            case RunError() as error:
-                raise type(error)(f"{error}; {how_far}") if tally.replied else error
+            case RunError() as error if tally.replied and type(error) in (RunError, CannotAskError):
+                raise type(error)(f"{error}; {how_far}") from error
             case error:
                 raise error
 

@@ -142,13 +142,17 @@ class GroupCommit:
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute(f"pragma page_size={PAGE_BYTES}")
-        connection.execute("pragma journal_mode=wal")
-        connection.execute("pragma synchronous=full")
-        connection.execute("begin immediate")
-        for statement in statements():
-            connection.execute(statement)
-        connection.execute("commit")
+        try:
+            connection.execute(f"pragma page_size={PAGE_BYTES}")
+            connection.execute("pragma journal_mode=wal")
+            connection.execute("pragma synchronous=full")
+            connection.execute("begin immediate")
+            for statement in statements():
+                connection.execute(statement)
+            connection.execute("commit")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _refuse(self) -> None:

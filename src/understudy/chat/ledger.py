@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from understudy.chat.group_commit import GroupCommit
 from understudy.chat.ledger_lock import LedgerLock
-from understudy.chat.ledger_repair import connect_to_read, repair, require_version
+from understudy.chat.ledger_repair import connect_to_read, has_tables, repair
 from understudy.chat.ledger_schema import (
     COLUMNS,
     Asked,
@@ -232,8 +232,11 @@ class Ledger:
 
     def _connected(self) -> sqlite3.Connection | None:
         if self._reader is None and self.path.exists() and self.path.stat().st_size:
-            self._reader = connect_to_read(self.path)
-            require_version(self.path, self._reader)
+            connection = connect_to_read(self.path)
+            if not has_tables(self.path, connection):
+                connection.close()
+                return None
+            self._reader = connection
         return self._reader
 
     @contextmanager

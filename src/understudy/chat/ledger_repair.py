@@ -76,15 +76,15 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
 
 
-def require_version(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuses a file that is no ledger, or one that a later version wrote.
+def has_tables(path: Path, connection: sqlite3.Connection) -> bool:
+    """Whether a ledger has its tables; where its writer was killed before the first row it has not.
 
     Raises:
         InputError: It is such a file.
     """
     tables = {row[0] for row in connection.execute("select name from sqlite_master")}
     if not tables:
-        return  # its writer was killed before the first row
+        return False
     if not {"meta", *COLUMNS} <= tables:
         raise InputError(f"{path} is no ledger; type ledger=FILE for another file")
     found = connection.execute("select value from meta where name = 'schema_version'").fetchone()
@@ -94,13 +94,14 @@ def require_version(path: Path, connection: sqlite3.Connection) -> None:
             f"{path} was written by a later version (schema {said}, this one knows {VERSION}); "
             "update understudy, or type ledger=FILE for another file"
         )
+    return True
 
 
 def _problem(path: Path) -> str | None:
     """What is wrong with a file; null where every row in it is whole."""
     try:
         with closing(connect_to_read(path)) as connection:
-            require_version(path, connection)
+            has_tables(path, connection)
             found = connection.execute("pragma quick_check(1)").fetchone()[0]
             return _damaged_rows(connection) if found == "ok" else " ".join(str(found).split())
     except InputError:
