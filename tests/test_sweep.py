@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hydra
 import pytest
@@ -97,3 +99,20 @@ def test_the_last_of_two_sweeps_over_a_key_counts_as_in_hydra() -> None:
         ["data=c", "seed=1"],
         ["data=d", "seed=1"],
     ]
+
+
+def test_collected_arms_are_called_by_their_runs_teachers(sweep: Sweep, tmp_path: Path) -> None:
+    """Two runs of one teacher have their folders' names, too."""
+    for name, teacher in (("one", "gpt4"), ("two", "gpt4"), ("three", "gpt35")):
+        arm = {"teacher": teacher, "collection": "alpaca", "answers": {"sha256": ""}}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "arm.json").write_text(json.dumps(arm), encoding="utf-8")
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    found = sweep("data=collected", f"data.path={one},{three}", "seed=1,2")
+    assert [(each.data.teacher, peers(each)) for each in found] == [
+        ("gpt4", ["gpt35"]), ("gpt4", ["gpt35"]), ("gpt35", ["gpt4"]), ("gpt35", ["gpt4"]),
+    ]  # fmt: skip
+    found = sweep("data=collected", f"data.path={one},{two},{three}")
+    assert [each.data.teacher for each in found] == ["gpt4/one", "gpt4/two", "gpt35"]
+    assert found[0].data.source.teacher == "gpt4/one"
+    assert peers(found[2]) == ["gpt4/one", "gpt4/two"]
