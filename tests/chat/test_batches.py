@@ -22,8 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat import batch_client
 from chat.batch_client import PRICES, asker_of, requests_of
-from understudy.chat.batch_files import BatchRules, batch_folder
-from understudy.chat.batches import FETCHED
+from understudy.chat.batch_files import FETCHED, BatchRules, batch_folder
 from understudy.chat.errors import CannotAskError
 from understudy.chat.ledger import Ledger
 from understudy.lab.server.app import lab_app
@@ -331,6 +330,9 @@ def test_ctrl_c_says_that_the_batch_goes_on_and_the_same_line_fetches_it(
         _, said = process.communicate(timeout=20)
     assert process.returncode != 0
     assert "SIGINT: 1 batches go on at the provider and are paid for there; the same line" in said
+    planned = asker_of(url, str(path)).plan(requests_of(25))
+    assert (planned.calls, planned.in_batches) == (5, 20)
+    assert "20 in batches that were made earlier" in planned.in_words
     tally = asker_of(url, str(path)).ask(requests_of(20), title="t").tally
     assert tally.replied == 20
     assert door.lines.count("POST /v1/batches") == 1

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.chat.batch_files import FETCHED
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.ledger import Ledger
 from understudy.chat.prices import PriceList
@@ -21,6 +22,7 @@ class AskPlan:
         calls: Requests that are still to be made.
         cached: Answered in the ledger.
         duplicates: The same as another one; asked once.
+        in_batches: In batches that are made and paid for at the provider already.
         prompt_tokens: Of the calls, by ``counted_by``.
         most_tokens: Of all answers at their bound; null where nothing bounds them.
         expected_tokens: Of all answers, by what is known of earlier ones; null where nothing is.
@@ -40,6 +42,7 @@ class AskPlan:
     calls: int
     cached: int
     duplicates: int
+    in_batches: int
     prompt_tokens: int
     counted_by: str
     most_tokens: int | None
@@ -78,6 +81,7 @@ class AskPlan:
             for count, what in (
                 (self.cached, "answered already"),
                 (self.duplicates, "asked twice, once is enough"),
+                (self.in_batches, "in batches that were made earlier"),
             )
             if count
         ]
@@ -122,7 +126,13 @@ def ask_plan(
     """Counts what is still to be asked; ``expected_tokens`` is what an answer has on average."""
     counter = token_counter(model.tokenizer)
     seen: set[bytes] = set()
-    calls = cached = duplicates = prompt_tokens = 0
+    waiting = {
+        bytes.fromhex(key)
+        for each in ledger.batches()
+        if batch and each.state != FETCHED
+        for key in each.keys
+    }
+    calls = cached = duplicates = in_batches = prompt_tokens = 0
     for request in requests:
         key = model.key_of(request)
         if bytes.fromhex(key) in seen:
@@ -131,6 +141,9 @@ def ask_plan(
         seen.add(bytes.fromhex(key))
         if ledger.has(key):
             cached += 1
+            continue
+        if bytes.fromhex(key) in waiting:
+            in_batches += 1
             continue
         calls += 1
         prompt_tokens += counter.of_messages(request.messages)
@@ -154,6 +167,7 @@ def ask_plan(
         calls=calls,
         cached=cached,
         duplicates=duplicates,
+        in_batches=in_batches,
         prompt_tokens=prompt_tokens,
         most_tokens=most,
         expected_tokens=expected,

@@ -19,6 +19,9 @@ from understudy.records import InputError, Turn
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
+FETCHED = "fetched"
+"""The state of a batch whose replies are all in the ledger."""
+
 ENDPOINT, AZURE_ENDPOINT = "/v1/chat/completions", "/chat/completions"
 
 

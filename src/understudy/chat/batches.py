@@ -20,6 +20,7 @@ from typing import Any
 from understudy.chat.asking import Rules
 from understudy.chat.batch_api import Batch, BatchApi
 from understudy.chat.batch_files import (
+    FETCHED,
     BatchRules,
     Lines,
     RequestFile,
@@ -37,9 +38,6 @@ from understudy.chat.progress import Progress, Tally
 from understudy.chat.providers import key_for
 from understudy.chat.requests import ChatRequest, Failure, Reply
 from understudy.records import RunError
-
-FETCHED = "fetched"
-"""The state of a batch whose replies are all in the ledger."""
 
 _LOOK_SECONDS = 0.5
 _AT_LEAST = 100  # requests before a share of failures says anything
