@@ -156,6 +156,7 @@ def test_nobody_there_is_said_at_once(wire: Wire) -> None:
     said = line(model(wire, retry_seconds=30.0))
     assert wire.url in said
     assert "is the server up? Type teacher.base_url=http://HOST:PORT/v1" in said
+    assert "start the lab's server by stage=serve" in line(model(wire, identity="lab"))
 
 
 def test_another_protocol_is_one_line(wire: Wire) -> None:

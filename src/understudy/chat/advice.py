@@ -11,6 +11,7 @@ from understudy.chat.chat_model import ChatModel
 from understudy.chat.errors import CannotAskError, Fault
 
 _MAX_NAMED = 8
+_LAB = "lab"  # the identity that conf/teacher/lab_*.yaml give
 _INSTEAD = re.compile(r"[Uu]se ['\"`](\w+)['\"`] instead")
 
 
@@ -72,6 +73,8 @@ def _redirect(fault: Fault, model: ChatModel) -> str:
 
 
 def _url(fault: Fault, model: ChatModel) -> str:
+    if fault.is_unreachable and model.identity == _LAB:
+        return "start the lab's server by stage=serve, or type teacher.server=PORT_OR_RUN_FOLDER"
     if fault.is_unreachable:
         return "is the server up? Type teacher.base_url=http://HOST:PORT/v1 for another address"
     if model.api == "azure":
