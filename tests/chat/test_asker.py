@@ -393,7 +393,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_in_flight(
         assert run.stderr is not None
         next(line for line in run.stderr if "SIGINT" in line)
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=10)
+        out, err = run.communicate(timeout=18)  # less than it would wait
         slow.go_on.set()
     assert (run.returncode, out) == (7, "stopped by SIGINT\n")
     assert "10 of 10,000 answered" in err
