@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -80,8 +79,3 @@ def in_order_of(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, in
     """The counts in the order of ``names``, zeros too, then those of other names."""
     ordered = {name: counts.get(name, 0) for name in names}
     return {**ordered, **{name: counts[name] for name in sorted(counts.keys() - ordered.keys())}}
-
-
-def total(counts: Mapping[str, int]) -> int:
-    """The sum of counts."""
-    return Counter(counts).total()
