@@ -180,8 +180,15 @@ ASKING = (
 )
 
 
-def test_a_service_that_dies_ends_the_tour_and_starts_again_with_it(
-    understudy: Command, tmp_path: Path
+@pytest.mark.parametrize(
+    ("dies", "said"),
+    [
+        ("serving", "step serving ended with exit code -9 while other steps needed it"),
+        pytest.param("asking", "step asking failed with exit code -9", marks=pytest.mark.slow),
+    ],
+)
+def test_a_service_ends_with_its_tour_and_starts_again_with_it(
+    dies: str, said: str, understudy: Command, tmp_path: Path
 ) -> None:
     """It ends well when nobody needs it any more; what it had answered is not asked again."""
     slow = {**SERVING, "line": f"{SERVING['line']} server.latency_seconds=0.5"}
@@ -190,12 +197,12 @@ def test_a_service_that_dies_ends_the_tour_and_starts_again_with_it(
         "asking": {"line": f"{ASKING} teacher.max_concurrent=4"},
     }
     folder = tmp_path / "the tour"
-    killer = threading.Thread(target=_kill_when_asked, args=(folder / "serving",))
+    killer = threading.Thread(target=_kill_when_asked, args=(folder, dies))
     killer.start()
     failed = understudy(*tour(steps, tmp_path))
     killer.join()
     assert failed.code == 1
-    assert "step serving ended with exit code -9 while other steps needed it" in failed.err
+    assert said in failed.err
     bills = folder / "serving" / "bills.jsonl"
     answered = [json.loads(line) for line in bills.read_text().splitlines()]
     assert 1 < len(answered) < 40
@@ -206,7 +213,10 @@ def test_a_service_that_dies_ends_the_tour_and_starts_again_with_it(
     assert metrics["serve/asked_twice"] <= 4
     assert metrics["serve/requests"] <= 40 + 4 + 1
     serving = json.loads((folder / "serving" / "manifest.json").read_text())
-    assert (serving["status"], len(serving["resumed"])) == ("finished", 1)
+    assert serving["status"] == "finished"
+    assert len(serving["resumed"]) == (dies == "serving")
+    earlier = folder / "serving" / "manifest_1.json"  # it had ended well, so this is another run
+    assert earlier.is_file() == (dies == "asking")
     expected = LabTeacher(World(), "medium", num_rows=40).read().rows
     collected = list(read_jsonl(folder / "asking" / "answers.jsonl"))
     assert [row["output"] for row in collected] == [row.output for row in expected]
@@ -215,10 +225,11 @@ def test_a_service_that_dies_ends_the_tour_and_starts_again_with_it(
     assert order[0]["finished"] > order[1]["finished"]
 
 
-def _kill_when_asked(serving: Path) -> None:
-    bills = serving / "bills.jsonl"
+def _kill_when_asked(folder: Path, step: str) -> None:
+    bills = folder / "serving" / "bills.jsonl"
     for _ in range(30_000):
         if bills.is_file() and bills.read_bytes().count(b"\n") > 1:
-            os.kill(json.loads((serving / "endpoint.json").read_text())["pid"], signal.SIGKILL)
+            holder = (folder / step / ".lock").read_text()  # "process 42 on HOST"
+            os.kill(int(holder.split()[1]), signal.SIGKILL)
             return
         time.sleep(0.01)
