@@ -26,8 +26,7 @@ def asker_of(url: str, ledger: str, **settings: object) -> Asker:
 def requests_of(count: int) -> list[ChatRequest]:
     """So many exercises of the lab."""
     return [
-        ChatRequest.of_user(f"give the first item\n\nc a w{n}", id=f"row{n}")
-        for n in range(count)
+        ChatRequest.of_user(f"give the first item\n\nc a w{n}", id=f"row{n}") for n in range(count)
     ]
 
 

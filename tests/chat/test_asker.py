@@ -263,7 +263,11 @@ def test_a_check_asks_the_first_once_and_keeps_its_reply(server: Server, asker: 
     asker.check(asked(0)[0])
     asker.check(asked(0)[0])
     assert len(server.asked) == 1
-    assert asker.ask(asked(0, 1), title="t").tally.cached == 1
+    tally = asker.ask(asked(0, 1), title="t").tally
+    assert (tally.asked, tally.replied, tally.cached, len(server.asked)) == (2, 2, 0, 2)
+    assert tally.spent_usd == pytest.approx(tally.ledger_usd)
+    again = asker.ask(asked(0, 1), title="t").tally
+    assert (again.asked, again.cached, again.spent_usd) == (0, 2, 0.0)
 
 
 def test_a_check_of_a_server_that_is_not_there_writes_nothing(asker: Asker, tmp_path: Path) -> None:

@@ -204,6 +204,21 @@ def test_a_second_writer_of_a_ledger_is_refused_before_it_writes(
     assert str(held.path) in done.err
 
 
+def test_a_spent_budget_ends_the_run_and_its_manifest_says_what_was_paid(
+    collect: Command, tmp_path: Path
+) -> None:
+    done = collect("limit=50", "budget_usd=0.0015")
+    assert done.code == 1
+    assert "budget_usd=0.0015 is reached" in done.err
+    (manifest,) = manifests(tmp_path)
+    tally = manifest["asking"]["tally"]
+    assert (manifest["status"], tally["stopped_by"]) == ("failed", "budget")
+    assert 0 < tally["replied"] < 50
+    assert 0 < tally["spent_usd"] == pytest.approx(tally["ledger_usd"])
+    assert tally["spent_usd"] <= 0.0015
+    assert manifest["metrics"]["ask/spent_usd"] == tally["spent_usd"]
+
+
 def test_a_plan_says_calls_tokens_and_dollars_and_writes_nothing(
     understudy: Command, tmp_path: Path
 ) -> None:

@@ -13,6 +13,9 @@ from understudy.chat.prices import PriceList
 from understudy.chat.requests import ChatRequest
 from understudy.chat.token_counts import token_counter
 
+_FIRST_TOKEN_SECONDS = 1.0
+_TOKENS_PER_SECOND = 50.0
+
 
 @dataclass(frozen=True)
 class AskPlan:
@@ -108,9 +111,21 @@ class AskPlan:
         if self.batch:
             return "within the provider's window for a batch, 24 hours each"
         if self.hours is None:
-            return "no limit is given; the server decides"
-        hours = f"{self.hours:,.1f} hours" if self.hours >= 1 else f"{self.hours * 60:,.1f} minutes"
-        return f"{hours}: {self.bound_by} bind"
+            return self._time_at_once()
+        return f"{_duration(self.hours * 3600)}: {self.bound_by} bind"
+
+    def _time_at_once(self) -> str:
+        """Without limits the number of requests at once decides, and how fast a model writes."""
+        at_once = self.model.max_concurrent
+        tokens = self.most_tokens if self.expected_tokens is None else self.expected_tokens
+        if tokens is None:
+            return f"no limit is given, {at_once} at once; the server decides"
+        seconds = (self.calls * _FIRST_TOKEN_SECONDS + tokens / _TOKENS_PER_SECOND) / at_once
+        return (
+            f"about {_duration(seconds)} at {at_once} at once, if an answer takes "
+            f"{_FIRST_TOKEN_SECONDS:g} s and {_TOKENS_PER_SECOND:g} tokens/s (no limit is given: "
+            "teacher.requests_per_minute, teacher.tokens_per_minute)"
+        )
 
 
 def ask_plan(
@@ -200,6 +215,12 @@ def _hours(model: ChatModel, calls: int, tokens: float) -> tuple[float | None, s
         return None, ""
     slowest = max(hours, key=lambda name: hours[name])
     return hours[slowest], slowest
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} hours"
+    return f"{seconds / 60:,.1f} minutes"
 
 
 def dollars(usd: float) -> str:

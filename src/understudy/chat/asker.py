@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _NO_SERVER = ("connection", "timeout", "server")
 _log = logging.getLogger(__name__)
+_checked: dict[str, tuple[str, Tally]] = {}
+"""By ledger: the key of the request that a check has paid for, and its tally, for the run after."""
 
 
 class Answers:
@@ -45,7 +47,10 @@ class Answers:
 
     def reply(self, request: ChatRequest) -> Reply | None:
         """The reply to a request."""
-        return self._ledger.reply(self._model.key_of(request))
+        reply = self._ledger.reply(self._model.key_of(request))
+        if reply is not None:
+            self.tally.models.add(reply.model)
+        return reply
 
     def failure(self, request: ChatRequest) -> Failure | None:
         """Why a request was not answered; null where it was, or was not asked."""
@@ -137,6 +142,8 @@ class Asker:
             self._check_batches()
             return
         tally = self._asked([first], Tally(), "check", total=1, is_shown=False).tally
+        if tally.replied:
+            _checked[self.ledger] = (self.model.key_of(first), tally)
         if any(kind in tally.failed for kind in _NO_SERVER):
             with Ledger.open(self.ledger) as ledger:
                 failure = ledger.failure(self.model.key_of(first))
@@ -160,16 +167,22 @@ class Asker:
         title: str,
         total: int | None = None,
         is_shown: bool = True,
+        tally: Tally | None = None,
     ) -> Answers:
         """Asks what the ledger lacks; every reply is on disk when this ends, however it ends.
 
-        ``is_shown``: whether there is a bar; who asks in rounds has one of its own.
+        ``is_shown``: whether there is a bar; who asks in rounds has one of its own. ``tally``, a
+        new one, is there for who wants to know what it came to when it ends with an error. What
+        :meth:`check` has paid for in this process counts as asked here.
 
         Raises:
             RunError: The budget is spent, too many requests fail, or nothing can be asked.
             KeyboardInterrupt: Or what else the run makes of a signal, after a bounded time.
         """
-        return self._asked(requests, Tally(), title, total=total, is_shown=is_shown)
+        tally = Tally() if tally is None else tally
+        key, paid = _checked.pop(self.ledger, (None, Tally()))
+        tally.add(paid)
+        return self._asked(requests, tally, title, total=total, is_shown=is_shown, checked=key)
 
     def _asked(
         self,
@@ -179,6 +192,7 @@ class Asker:
         *,
         total: int | None,
         is_shown: bool = True,
+        checked: str | None = None,
     ) -> Answers:
         from understudy.chat.asking import Asking, Rules  # noqa: PLC0415 - it imports openai
         from understudy.chat.batches import BatchAsking  # noqa: PLC0415 - so does this
@@ -192,7 +206,7 @@ class Asker:
             asking: Asking | BatchAsking = (
                 BatchAsking(rules, ledger, budget, tally, self.batches)
                 if self.batch
-                else Asking(rules, ledger, budget, tally)
+                else Asking(rules, ledger, budget, tally, checked=checked)
             )
             with (
                 self._saying_how_far(tally, total),

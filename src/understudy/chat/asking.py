@@ -45,10 +45,22 @@ class Rules:
 class Asking:
     """One run through an iterable of requests; used once."""
 
-    def __init__(self, rules: Rules, ledger: Ledger, budget: Budget, tally: Tally) -> None:
-        """The ledger is held; ``tally`` is changed as things come about."""
+    def __init__(
+        self,
+        rules: Rules,
+        ledger: Ledger,
+        budget: Budget,
+        tally: Tally,
+        *,
+        checked: str | None = None,
+    ) -> None:
+        """The ledger is held; ``tally`` is changed as things come about.
+
+        ``checked`` is the key of a request that is in the tally already.
+        """
         self._rules, self._ledger, self._budget, self.tally = rules, ledger, budget, tally
         self._seen: set[bytes] = set()
+        self._checked = checked
         self._num_failed_in_a_row = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._halted, self._hurried = asyncio.Event(), asyncio.Event()
@@ -135,7 +147,7 @@ class Asking:
             return False
         self._seen.add(digest)
         if self._ledger.has(key):
-            self.tally.cached += 1
+            self.tally.cached += key != self._checked
             return False
         return True
 

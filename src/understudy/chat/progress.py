@@ -36,6 +36,7 @@ class Tally:
         spent_usd: By this run; null where a reply's price is not known.
         ledger_usd: By all replies in the ledger.
         unknown_usd: What answers that never came may have cost at most, in this run.
+        models: What the server called the models whose replies were read.
         stopped_by: What ended asking before all were asked: "budget", "failures", a signal's name.
     """
 
@@ -52,6 +53,7 @@ class Tally:
     spent_usd: float | None = 0.0
     ledger_usd: float = 0.0
     unknown_usd: float = 0.0
+    models: set[str] = field(default_factory=set)
     stopped_by: str | None = None
 
     @property
@@ -80,7 +82,20 @@ class Tally:
 
     def facts(self) -> dict[str, Any]:
         """For the manifest."""
-        return {**vars(self), "failed": dict(self.failed)}
+        return {**vars(self), "failed": dict(self.failed), "models": sorted(self.models)}
+
+    def add(self, more: Tally) -> None:
+        """Adds what further asking came to; what is in the ledger now is as it says."""
+        for name in ("asked", "cached", "duplicates", "replied", "truncated", "empty",
+                     "prompt_tokens", "completion_tokens"):  # fmt: skip
+            setattr(self, name, getattr(self, name) + getattr(more, name))
+        self.failed += more.failed
+        self.models |= more.models
+        known = self.spent_usd is not None and more.spent_usd is not None
+        self.spent_usd = (self.spent_usd or 0.0) + (more.spent_usd or 0.0) if known else None
+        self.unknown_usd += more.unknown_usd
+        self.ledger_usd = max(self.ledger_usd, more.ledger_usd)
+        self.stopped_by = more.stopped_by
 
 
 class Progress:

@@ -35,7 +35,7 @@ from understudy.teacher.instructions import (
     read_instructions,
     require_template,
 )
-from understudy.teacher.record import ask, collection_of, dollars
+from understudy.teacher.record import ask, collection_of, dollars, record_models
 from understudy.teacher.rows import FAILURES, in_order_of, outcomes, write_failures
 from understudy.tracking.manifest import file_sha256, now
 
@@ -73,6 +73,7 @@ def run(
     title = f"{asker.model.name} answers"
     answers = ask(run, asker, requests, title=title, total=len(asked.prompts))
     collecting = _write_rows(run, asked, template, answers, teacher=asker.model.name)
+    record_models(run, answers)
     arm = _arm(run, asker, asked, template, answers, collecting) | {"data": data, "language": lang}
     run.add_output(write_arm(run.folder, arm))
     _record_counts(run, arm)

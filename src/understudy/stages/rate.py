@@ -36,7 +36,7 @@ from understudy.teacher.ratings import (
     interval_in_words,
     statistics_of,
 )
-from understudy.teacher.record import ask
+from understudy.teacher.record import ask, record_models
 from understudy.teacher.responses import Answers, Responses, read_responses
 from understudy.teacher.rows import Outcome, failure_row, write_failures
 
@@ -66,6 +66,7 @@ def run(*, run: Run, asker: Asker, answers: Answers, limit: int | None) -> None:
     shown: list[dict[str, Any]] = []
     run.write_rows(RATINGS, _keeping_first(ratings.rows(responses, replies, failed), shown))
     write_failures(run, map(_failure, failed))
+    record_models(run, replies)
     run.write_rows(COMPARISONS, comparison_rows(responses, ratings.scores))
     run.add_dropped(_dropped(responses, ratings))
     with run.timed("statistics"):

@@ -27,7 +27,7 @@ from understudy.teacher.selfinstruct.planning import invention_plan
 from understudy.teacher.selfinstruct.pool import InventionPool
 from understudy.teacher.selfinstruct.recipes import Recipe
 from understudy.teacher.selfinstruct.report import counts_of, instruction_rows, rejected_rows
-from understudy.teacher.selfinstruct.rounds import Course, Patience, Rounds, add_tally
+from understudy.teacher.selfinstruct.rounds import Course, Patience, Rounds
 from understudy.teacher.selfinstruct.seeds import Seeds, SeedTasks
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def run(
             made = _instances(run, work, pool, course)
     finally:
         record_tally(run, course.tally, seconds=time.perf_counter() - start)
+        run.manifest.asking |= {"models": sorted(course.tally.models)}
         _write(run, work, pool, course, made)
     if course.ended_early:
         raise RunError(_too_few(run, pool, course, num_instructions))
@@ -181,7 +182,7 @@ def _instances(run: Run, work: _Work, pool: InventionPool, course: Course) -> In
     def ask(asker: Asker, requests: Iterable[ChatRequest], title: str, total: int) -> Answers:
         with run.timed("asking"):
             answers = asker.ask(requests, title=title, total=total)
-        add_tally(course.tally, answers.tally)
+        course.tally.add(answers.tally)
         return answers
 
     assert work.recipe.instances is not None

@@ -18,7 +18,7 @@ from understudy.forms.translation import TO_CHINESE
 from understudy.records import InputError
 from understudy.stages.printing import in_words, print_facts
 from understudy.teacher.instructions import AnySource, AskedInstructions, read_instructions
-from understudy.teacher.record import ask
+from understudy.teacher.record import ask, record_models
 from understudy.teacher.rows import failure_row, write_failures
 from understudy.teacher.translate import (
     NOT_ASKED,
@@ -79,6 +79,7 @@ def run(*, run: Run, source: AnySource, asker: Asker, min_cjk: float, limit: int
     run.write_rows(INSTRUCTIONS, _keeping_first(translations.rows(work.asked, answers), shown))
     run.write_rows(REJECTED, translations.rejected)
     write_failures(run, map(failure_row, translations.failed))
+    record_models(run, answers)
     run.add_dropped({**work.read.left_out, **_rejected(translations)})
     run.add_metrics(_metrics(work, translations))
     run.log_table("translate/instructions", shown, text=_TEXT)

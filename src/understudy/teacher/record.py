@@ -27,11 +27,17 @@ def ask(
         RunError: The budget is spent, too many requests fail, or nothing can be asked.
     """
     run.manifest.asking = asker.facts()
-    start = time.perf_counter()
-    with run.timed("asking"):
-        answers = asker.ask(requests, title=title, total=total)
-    record_tally(run, answers.tally, seconds=time.perf_counter() - start)
-    return answers
+    tally, start = Tally(), time.perf_counter()
+    try:
+        with run.timed("asking"):
+            return asker.ask(requests, title=title, total=total, tally=tally)
+    finally:  # a budget that is spent, or a stop: what it came to is what counts then
+        record_tally(run, tally, seconds=time.perf_counter() - start)
+
+
+def record_models(run: Run, answers: Answers) -> None:
+    """Records what the server called the models whose replies became rows, which are written."""
+    run.manifest.asking |= {"models": sorted(answers.tally.models)}
 
 
 def record_tally(run: Run, tally: Tally, *, seconds: float) -> None:

@@ -139,7 +139,9 @@ def _asked(manifest: Mapping[str, Any], data: SavedData) -> list[str]:
         "instructions, sha256": data.arm.get("prompts_sha256") or comparable.get("prompts"),
         "who was asked": asking.get("name") or manifest.get("teacher"),
         "model, as asked for": asking.get("model") or manifest.get("base_model"),
-        "model, as the server called it": counts_in_words(returned) if returned else None,
+        "model, as the server called it": counts_in_words(returned)
+        if returned
+        else ", ".join(asking.get("models") or ()) or None,
         "API": asking.get("api"),
         "parameters": None
         if params is None

@@ -148,7 +148,7 @@ class Rounds:
         answers = self._asker.ask(
             to_ask, title=f"round {number}", total=len(to_ask), is_shown=False
         )
-        add_tally(course.tally, answers.tally)
+        course.tally.add(answers.tally)
         failed = []
         for request, key in zip(requests, keys, strict=True):
             if key in given_up or not self._read(pool, course, answers, request, number):
@@ -203,14 +203,3 @@ class Rounds:
             f"the last {patience.rounds} rounds brought {share} to accept, less than "
             f"min_acceptance={patience.min_acceptance:g}"
         )
-
-
-def add_tally(total: Tally, more: Tally) -> None:
-    """Adds what asking came to once more."""
-    for name in ("asked", "cached", "duplicates", "replied", "truncated", "empty",
-                 "prompt_tokens", "completion_tokens"):  # fmt: skip
-        setattr(total, name, getattr(total, name) + getattr(more, name))
-    total.failed += more.failed
-    known = total.spent_usd is not None and more.spent_usd is not None
-    total.spent_usd = (total.spent_usd or 0.0) + (more.spent_usd or 0.0) if known else None
-    total.ledger_usd, total.stopped_by = more.ledger_usd, more.stopped_by
