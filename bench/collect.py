@@ -30,9 +30,9 @@ from typing import Any
 
 from lab_server import LabServer, lab_server
 from measure import Rounds, Spread, common_arguments, setting, write
-from understudy.chat.asker import Asker
+from understudy.chat.asking.asker import Asker
+from understudy.chat.asking.prices import PriceList
 from understudy.chat.chat_model import ChatModel
-from understudy.chat.prices import PriceList
 from understudy.chat.requests import ChatRequest
 from understudy.lab.teachers import LabTeacher
 from understudy.lab.world import World

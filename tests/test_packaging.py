@@ -56,8 +56,8 @@ def test_the_installed_command_works_from_any_folder(wheel: Path, tmp_path: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     stages = (
-        "stage: collect, dashboard, evaluate, inspect, inspect_comparisons, push, rank, rate, report, "
-        "reward, reward_eval, sample, score, selfinstruct, serve, sft, tour, translate"
+        "stage: collect, dashboard, evaluate, inspect, inspect_comparisons, push, rank, rate, "
+        "report, reward, reward_eval, sample, score, selfinstruct, serve, sft, tour, translate"
     )
     assert stages in done.stdout
     where = subprocess.run(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from understudy.chat.asker import Asker
-from understudy.chat.batch_files import BatchRules
+from understudy.chat.asking.asker import Asker
+from understudy.chat.asking.prices import PriceList
+from understudy.chat.batches.files import BatchRules
 from understudy.chat.chat_model import ChatModel
-from understudy.chat.prices import PriceList
 from understudy.chat.requests import ChatRequest
 
 PRICES = {"lab-strong": {"input": 30.0, "output": 60.0}}

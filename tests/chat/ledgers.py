@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from understudy.chat.ledger import Ledger
+from understudy.chat.ledger.ledger import Ledger
 from understudy.chat.requests import ChatRequest, Failure, Reply, request_key
 
 

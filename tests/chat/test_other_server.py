@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from understudy.chat.chat_model import ChatModel
-from understudy.chat.client import CannotAskError, ChatClient, RequestFailedError
 from understudy.chat.requests import ChatRequest, Reply
+from understudy.chat.wire.client import CannotAskError, ChatClient, RequestFailedError
 from understudy.records import Turn
 
 pytest.importorskip("xllamacpp", reason="llama.cpp has no wheel for this machine")

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from e2e.support import SMALL_LAB, Command, manifests
-from understudy.chat.ledger import Ledger
+from understudy.chat.ledger.ledger import Ledger
 from understudy.lab.server.app import lab_app
 from understudy.lab.server.faults import FaultRates
 from understudy.lab.server.serving import running

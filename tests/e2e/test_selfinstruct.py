@@ -16,7 +16,7 @@ import pytest
 
 from e2e.support import SMALL_TEXT, Command, own_environment
 from rouge_oracle import google_rouge_l
-from understudy.lab.seed_tasks import LabSeeds
+from understudy.lab.invention.seed_tasks import LabSeeds
 from understudy.lab.server.app import lab_app
 from understudy.lab.server.serving import running
 from understudy.lab.server.settings import ServerConfig

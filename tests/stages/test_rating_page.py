@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.stages.rating_page import rating_page
-from understudy.teacher.ratings import statistics_of
+from understudy.teacher.rating.ratings import statistics_of
 
 PROMPTS = [
     {"gpt4": [9.0], "弱": [4.5]},

@@ -2,9 +2,9 @@
 
 One call a sample, with a seed that depends on the run's seed, the prompt and the sample's number;
 whether equal seeds give equal answers is the server's affair. What fails for a moment is asked
-again and what is refused for now waits, as :mod:`understudy.chat.client` has it; a call that cannot
-succeed ends the run in one line. The key is read from ``OPENAI_API_KEY``, where it is set, and
-appears in no message.
+again and what is refused for now waits, as :mod:`understudy.chat.wire.client` has it; a call that
+cannot succeed ends the run in one line. The key is read from ``OPENAI_API_KEY``, where it is set,
+and appears in no message.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from understudy.chat.chat_model import ChatModel
-from understudy.chat.client import Call, ChatClient
-from understudy.chat.errors import Fault, Then
 from understudy.chat.requests import ChatRequest
+from understudy.chat.wire.client import Call, ChatClient
+from understudy.chat.wire.errors import Fault, Then
 from understudy.prompts import ChatTemplate, Message, Template
 from understudy.records import InputError, Instruction, RunError
 from understudy.samples import GREEDY, SAMPLED, Draw, Drawn, Keep

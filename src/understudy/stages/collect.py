@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from understudy.chat.asker import Answers, Asker
+from understudy.chat.asking.asker import Answers, Asker
 from understudy.chat.requests import ChatRequest
 from understudy.data.collected import ARM
 from understudy.data.instructions import ANSWERS

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from understudy.chat.asker import Asker
+from understudy.chat.asking.asker import Asker
 from understudy.durable import replacing, saying_what
 from understudy.forms.rating import RATING
 from understudy.stages.printing import in_words, print_facts
-from understudy.teacher.rate import (
+from understudy.teacher.rating.rate import (
     FAILED,
     PARSE_ERROR,
     RATED,
@@ -29,19 +29,19 @@ from understudy.teacher.rate import (
     num_identical,
     rating_request,
 )
-from understudy.teacher.ratings import (
+from understudy.teacher.rating.ratings import (
     PROBLEMS,
     SourceRatings,
     Ties,
     interval_in_words,
     statistics_of,
 )
+from understudy.teacher.rating.responses import Answers, Responses, read_responses
 from understudy.teacher.record import ask, record_models
-from understudy.teacher.responses import Answers, Responses, read_responses
 from understudy.teacher.rows import Outcome, failure_row, write_failures
 
 if TYPE_CHECKING:
-    from understudy.teacher.responses import Response
+    from understudy.teacher.rating.responses import Response
     from understudy.tracking.run import Run
 
 RATINGS, COMPARISONS, STATISTICS = "ratings.jsonl", "comparisons.jsonl", "statistics.json"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from understudy.pages.figures import Dot, PartDots, bucket_figure
 from understudy.pages.page import Block, Cell, Chart, Page, Section, Table, Text, render
-from understudy.teacher.ratings import SourceRatings, Ties, interval_in_words
+from understudy.teacher.rating.ratings import SourceRatings, Ties, interval_in_words
 
 PAGE = "ratings.html"
 

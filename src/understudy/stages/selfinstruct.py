@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from understudy.chat.asker import Answers, Asker
+from understudy.chat.asking.asker import Answers, Asker
 from understudy.chat.requests import ChatRequest
 from understudy.data.instructions import INSTRUCTIONS
 from understudy.records import InputError, RunError

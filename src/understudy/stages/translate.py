@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from understudy.chat.asker import Asker
+from understudy.chat.asking.asker import Asker
 from understudy.data.instructions import INSTRUCTIONS
 from understudy.forms.translation import TO_CHINESE
 from understudy.records import InputError
@@ -20,7 +20,7 @@ from understudy.stages.printing import in_words, print_facts
 from understudy.teacher.instructions import AnySource, AskedInstructions, read_instructions
 from understudy.teacher.record import ask, record_models
 from understudy.teacher.rows import failure_row, write_failures
-from understudy.teacher.translate import (
+from understudy.teacher.translation.translate import (
     NOT_ASKED,
     NOT_TAKEN,
     ToTranslate,

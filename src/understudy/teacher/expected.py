@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.chat.token_counts import token_counter
+from understudy.chat.asking.token_counts import token_counter
 from understudy.data.instructions import InstructionFile
 from understudy.records import InputError, Instruction, SourceRows, instruction_id
 from understudy.teacher.instructions import AnySource, AskedInstructions

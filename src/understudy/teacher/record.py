@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from understudy.chat.asker import Answers, Asker
+from understudy.chat.asking.asker import Answers, Asker
+from understudy.chat.asking.progress import Tally
 from understudy.chat.chat_model import ChatModel
-from understudy.chat.progress import Tally
 from understudy.chat.requests import ChatRequest
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from understudy.chat.requests import ChatRequest, Failure, Reply
 
 if TYPE_CHECKING:
-    from understudy.chat.asker import Answers
+    from understudy.chat.asking.asker import Answers
     from understudy.tracking.run import Run
 
 FAILURES = "failures.jsonl"

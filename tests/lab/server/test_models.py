@@ -14,7 +14,7 @@ from understudy.forms.rating import RATING
 from understudy.forms.selfinstruct import TASK_LINES
 from understudy.forms.translation import TO_CHINESE
 from understudy.lab.exercises import Exercise, train_prompts
-from understudy.lab.inventor import invent
+from understudy.lab.invention.inventor import invent
 from understudy.lab.judge import Judge
 from understudy.lab.lexicon import to_chinese
 from understudy.lab.rater import Rater, verdict_on

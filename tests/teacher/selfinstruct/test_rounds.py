@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from understudy.chat.asker import Asker
+from understudy.chat.asking.asker import Asker
+from understudy.chat.asking.prices import PriceList
 from understudy.chat.chat_model import ChatModel
-from understudy.chat.ledger import Ledger
-from understudy.chat.prices import PriceList
+from understudy.chat.ledger.ledger import Ledger
 from understudy.forms.selfinstruct_instances import INPUT_FIRST, OUTPUT_FIRST
-from understudy.lab.invented_instances import is_label_task
-from understudy.lab.inventor import invent
-from understudy.lab.seed_tasks import LabSeeds
+from understudy.lab.invention.instances import is_label_task
+from understudy.lab.invention.inventor import invent
+from understudy.lab.invention.seed_tasks import LabSeeds
 from understudy.lab.server.app import lab_app
 from understudy.lab.server.faults import FaultRates
 from understudy.lab.server.serving import running

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from understudy.lab.seed_tasks import LabSeeds
+from understudy.lab.invention.seed_tasks import LabSeeds
 from understudy.lab.world import World, full_world
 from understudy.records import InputError
 from understudy.teacher.selfinstruct.filters import Instance

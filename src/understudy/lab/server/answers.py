@@ -14,7 +14,7 @@ from understudy.forms.judging import PAIR_REVIEW
 from understudy.forms.rating import RATING
 from understudy.forms.translation import TO_CHINESE
 from understudy.lab.exercises import Exercise
-from understudy.lab.inventor import invent
+from understudy.lab.invention.inventor import invent
 from understudy.lab.judge import Judge, Reviewed
 from understudy.lab.lexicon import to_chinese
 from understudy.lab.rater import Rater, Verdict, gold_reward, verdict_on

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.chat.asker import Answers, Asker
+from understudy.chat.asking.asker import Answers, Asker
 from understudy.chat.requests import ChatRequest, Reply
 from understudy.forms.selfinstruct_instances import INPUT_FIRST, IS_CLASSIFICATION, OUTPUT_FIRST
 from understudy.teacher.rows import Outcome, outcomes

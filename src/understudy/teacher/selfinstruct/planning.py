@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from understudy.chat.ask_plan import AskPlan
-from understudy.chat.asker import Asker
+from understudy.chat.asking.asker import Asker
+from understudy.chat.asking.plan import AskPlan
 from understudy.chat.requests import ChatRequest
 from understudy.teacher.selfinstruct.instances import (
     classification_requests,

@@ -13,8 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from understudy.chat.asker import Answers, Asker
-from understudy.chat.progress import Tally
+from understudy.chat.asking.asker import Answers, Asker
+from understudy.chat.asking.progress import Tally
 from understudy.chat.requests import ChatRequest
 from understudy.records import InputError
 from understudy.teacher.rows import Outcome

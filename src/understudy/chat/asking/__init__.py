@@ -1,0 +1,1 @@
+"""Many requests at once, within a budget: plan, progress, stops, prices."""

@@ -1,0 +1,1 @@
+"""The same through a provider's Batch API."""

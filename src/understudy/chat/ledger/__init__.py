@@ -1,0 +1,1 @@
+"""The ledger: every reply that was paid for, in one durable file."""

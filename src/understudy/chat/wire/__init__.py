@@ -1,0 +1,1 @@
+"""The client: one request to an API, its limits, pauses and attempts."""

@@ -1,0 +1,1 @@
+"""The lab's inventor of instructions, with faults that are known."""

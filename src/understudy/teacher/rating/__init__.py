@@ -1,0 +1,1 @@
+"""Answers of several sources, rated one by one, become comparisons."""

@@ -1,0 +1,1 @@
+"""Instructions in Chinese, and what a translation must keep."""
