@@ -67,7 +67,7 @@ def test_without_a_network_it_is_estimated_and_said(
 
 HANGING = """
     import time, sys
-    from understudy.chat import token_counts
+    from understudy.chat.asking import token_counts
     token_counts._LONG_WAIT_SECONDS = 0.5
     start = time.monotonic()
     counter = token_counts.token_counter("o200k_base")
