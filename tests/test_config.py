@@ -39,6 +39,7 @@ NEEDED = {
     "data/hub": ["data.source.repo=owner/name"],
     "data/instructions": ["data.path=a.json", "stage=collect"],
     "data/lab_collected": ["data.path=folder"],
+    "data/lab_rated": ["data.path=a.json", "stage=reward"],
     **{
         f"data/lab_comparisons{variant}": ["stage=reward"]
         for variant in ("", "_shuffled", "_spurious")

@@ -53,7 +53,9 @@ def reply(number: int, words: int = 3, **more: Any) -> Reply:  # noqa: ANN401 - 
 
 def failure(number: int, kind: str = "server") -> Failure:
     """Why it was not answered."""
-    return Failure(TEACHER.key_of(request(number)), kind, f"kaputt {number}", 500, 5, "2026")
+    return Failure(
+        TEACHER.key_of(request(number)), kind, f"kaputt {number}", 500, 5, created="2026"
+    )
 
 
 def filled(path: Path, num_replies: int, words: int = 3) -> list[Reply]:

@@ -224,11 +224,11 @@ def test_a_plan_says_calls_tokens_and_dollars_and_writes_nothing(
 ) -> None:
     done = understudy("stage=collect", "teacher=gpt4", "data=alpaca_gpt35", "plan=true")
     shown = " ".join(done.out.split())
-    assert (done.code, list(tmp_path.rglob("*"))) == (1, [])
+    assert (done.code, list(tmp_path.rglob("*"))) == (0, [])
     assert "52,002 if all published rows can be asked" in shown
     assert "API calls 52,002" in shown
     assert "$" in shown
-    assert "data.local.alpaca_gpt35=FILE_OR_FOLDER" in done.err
+    assert "data.local.alpaca_gpt35=FILE_OR_FOLDER" in shown
 
     limits = ("teacher.requests_per_minute=60", "limit=120", "budget_usd=5")
     done = understudy("stage=collect", "teacher=gpt4", "plan=true", *limits)

@@ -70,7 +70,7 @@ def test_rating_is_planned_done_once_and_trains_a_reward_model(
     assert first["metrics"]["rate/mean/good"] > first["metrics"]["rate/mean/bad"]
     assert 0 <= first["metrics"]["rate/ties/good_bad"] < 1
     assert first["asking"]["params"]["temperature"] == 0.0
-    assert (first["asking"]["tally"]["asked"], second["asking"]["tally"]["asked"]) == (47, 0)
+    assert (first["asking"]["tally"]["asked"], second["asking"]["tally"]["asked"]) == (48, 0)
     ratings = _rows(tmp_path / "first" / "ratings.jsonl")
     assert len(ratings) == 48
     assert all(1 <= row["score"] <= 10 and row["explanation"] for row in ratings)

@@ -9,6 +9,7 @@ from understudy.pages.figures import (
     PartDots,
     bucket_figure,
     difference_figure,
+    histogram_figure,
     interval_figure,
     label_text,
     line_figure,
@@ -108,3 +109,12 @@ def test_a_worth_beyond_the_range_is_an_open_triangle() -> None:
     assert list(trace.customdata) == ["100", "&lt;200&gt;"]
     (line,) = figure.layout.shapes
     assert (line.x0, line.y0, line.x1, line.y1) == (100, 100, 800, 800)
+
+
+def test_a_histogram_shows_empty_places_and_starts_at_zero() -> None:
+    heights = {"1": 0.0, "2": 0.25, "3": 0.75}
+    figure = histogram_figure([("<a>", 0, heights), ("b", 1, heights)], "share", "rating")
+    assert [list(trace.x) for trace in figure.data] == [["1", "2", "3"]] * 2
+    assert list(figure.data[0].y) == [0.0, 0.25, 0.75]
+    assert figure.layout.yaxis.rangemode == "tozero"
+    assert "<a>" not in figure.data[0].name

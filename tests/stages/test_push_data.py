@@ -27,6 +27,8 @@ ASKING = {
     "params": {"temperature": 1.0, "max_tokens": 512}, "refused": [], "batch": False,
     "prices_of": "2026-01-01",
     "tally": {"prompt_tokens": 7, "completion_tokens": 9, "ledger_usd": 0.5},
+    "used": {"models": {"gpt-4-0613": 3}, "prompt_tokens": 1234, "completion_tokens": 5678,
+             "usd": 0.375, "first_reply": "2026-01-02", "last_reply": "2026-01-03"},
 }  # fmt: skip
 ARM_FACTS = {
     "data": "alpaca_gpt35", "models": {"gpt-4-0613": 3}, "prompts_sha256": "f00d",
@@ -117,8 +119,8 @@ def test_what_the_lab_wrote_is_said_to_be_the_labs(
     assert "This comes from the lab" in text
     assert "- lab\n" in text
     assert "Licence: unknown; nobody has stated one" in text
-    assert "| model, as the server called it | unknown |" in text
-    assert "| completion tokens | 9 |" in text
+    assert "| model, as the server called it | 3 gpt-4-0613 |" in text
+    assert "| completion tokens | 5,678 |" in text
 
 
 def test_ratings_are_comparisons_for_a_reward_model(

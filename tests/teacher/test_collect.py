@@ -78,15 +78,6 @@ def test_rows_flags_and_counts() -> None:
     assert [(each["id"], each["kind"], each["status"]) for each in collecting.failed] == [
         ("3", "empty", None), ("4", "content_filter", 400), ("5", "not_asked", None),
     ]  # fmt: skip
-    assert collecting.models == {"m-1": 4, "m-2": 1}
-    assert (collecting.prompt_tokens, collecting.completion_tokens) == (50, 15)
-    assert collecting.usd is None
-
-
-def test_the_arms_cost_is_that_of_all_its_replies_the_empty_ones_too() -> None:
-    collecting = Collecting("gpt4")
-    list(collecting.rows([outcome(ASKED, reply("3")), outcome(ASKED, reply(""))]))
-    assert collecting.usd == 1.0
 
 
 def test_a_conversation_keeps_its_history_in_the_row() -> None:

@@ -6,6 +6,7 @@ said in the config, sent accordingly, and stated in the facts: nothing is left o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ from understudy.records import InputError
 OPENAI_URL = "https://api.openai.com/v1"
 _APIS = ("openai", "azure")
 _OURS_TO_SET = ("model", "messages", "stream", "stream_options", "n")
+_SECRET = re.compile(r"api.?key|authori[sz]ation|password|secret|headers|^token$", re.IGNORECASE)
 _MOST_AT_ONCE = 1000  # connections that the official client keeps at most
 
 
@@ -182,6 +184,15 @@ class ChatModel:
         ]
         if twice := [name for name in sent if sent.count(name) > 1]:
             raise InputError(f"teacher.params would send {twice[0]} twice; set one of them to null")
+        if len({"max_tokens", "max_completion_tokens"} & set(sent)) > 1:
+            raise InputError(
+                "teacher.params would send max_tokens and max_completion_tokens; set one to null"
+            )
+        if secret := [name for name in self.params if _SECRET.search(name)]:
+            raise InputError(
+                f"teacher.params.{secret[0]} looks like a secret, and parameters are written into "
+                "manifests and ledger; put it into the variable that teacher.key_env names"
+            )
         bound = self.max_tokens
         if bound is not None and bound < 1:
             raise InputError(f"teacher.params.max_tokens={bound} leaves no room for an answer")

@@ -75,6 +75,7 @@ class Failure:
         message: What was said, without keys.
         status: Of HTTP, where there was one.
         attempts: How often it was asked.
+        cost_usd: What it may have cost at most, where an answer may have been written; else null.
         created: When it was given up, in UTC.
     """
 
@@ -83,6 +84,7 @@ class Failure:
     message: str
     status: int | None = None
     attempts: int = 1
+    cost_usd: float | None = None
     created: str = ""
 
 
@@ -91,15 +93,27 @@ def request_key(
 ) -> str:  # fmt: skip
     """The hash of all that decides an answer: sha256 of its canonical JSON, 64 hex digits.
 
-    ``endpoint`` is the server's address or the name that stands for it; ``params`` is what is sent
-    beside model and messages, without a seed that follows from the sample's number.
+    Equal numbers are one: a temperature of 1 is one of 1.0. ``endpoint`` is the server's address or
+    the name that stands for it; ``params`` is what is sent beside model and messages, without a
+    seed that follows from the sample's number.
     """
     content = {
         "endpoint": endpoint,
         "model": model,
-        "params": dict(params),
+        "params": _plain(dict(params)),
         "messages": [[turn.role, turn.content] for turn in request.messages],
         "sample": request.sample,
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - anything that JSON holds
+    """The value with whole floats as integers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

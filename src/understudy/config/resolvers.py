@@ -19,6 +19,7 @@ _LAB_PORT = 8321
 
 def register_resolvers() -> None:
     """Puts the resolvers where OmegaConf finds them by name."""
+    OmegaConf.register_new_resolver("joined", _joined, replace=True)
     OmegaConf.register_new_resolver("first", _first_given, replace=True)
     OmegaConf.register_new_resolver("stem", lambda path: Path(str(path)).stem, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
@@ -28,6 +29,11 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("collected_by", _collected_by, replace=True)
     OmegaConf.register_new_resolver("direction_of", direction_of, replace=True)
     OmegaConf.register_new_resolver("served", _served, replace=True)
+
+
+def _joined(*names: str | None) -> str:
+    """The names that are given, with a low line between them."""
+    return "_".join(str(name) for name in names if name not in (None, "null"))
 
 
 def _first_given(*values: str | None) -> str | None:

@@ -297,6 +297,25 @@ def bucket_figure(
     return figure
 
 
+def histogram_figure(
+    series: Sequence[tuple[str, int, Mapping[str, float]]], axis_title: str, x_title: str
+) -> go.Figure:
+    """Bars side by side over named places; each series is its name, number and heights."""
+    figure = go.Figure()
+    for name, number, heights in series:
+        figure.add_trace(
+            go.Bar(
+                x=list(heights), y=list(heights.values()), name=label_text(name, 40),
+                marker={"color": series_colour(number), "line": {"width": 0}},
+                hovertemplate=f"{html.escape(name)}: %{{y:.1%}} are %{{x}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.update_layout(**figure_layout(height=380), showlegend=True, barmode="group", bargap=0.25)
+    figure.update_xaxes(title_text=x_title, type="category", showgrid=False, zeroline=False)
+    figure.update_yaxes(title_text=axis_title, rangemode="tozero", tickformat=".0%")
+    return figure
+
+
 def _shift(place: int, count: int) -> float:
     """Where the ``place``-th of ``count`` dots stands around its row, in rows."""
     return 0.0 if count == 1 else _GROUP_SPAN * (place / (count - 1) - 0.5)

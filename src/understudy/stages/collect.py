@@ -7,7 +7,7 @@ same line goes on where it was stopped, and a second time it asks nothing and wr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from understudy.chat.asking.asker import Answers, Asker
@@ -15,10 +15,10 @@ from understudy.chat.requests import ChatRequest
 from understudy.data.collected import ARM
 from understudy.data.instructions import ANSWERS
 from understudy.data.published import num_published
-from understudy.lab.teachers import LabTeacher
+from understudy.lab.families import FAMILIES
 from understudy.prompts import Template
 from understudy.records import Instruction, NotAtHand
-from understudy.stages.printing import in_words, print_facts
+from understudy.stages.printing import in_words, print_facts, print_next
 from understudy.teacher.arm_manifest import write_arm
 from understudy.teacher.collect import (
     COUNTS,
@@ -35,7 +35,14 @@ from understudy.teacher.instructions import (
     read_instructions,
     require_template,
 )
-from understudy.teacher.record import ask, collection_of, dollars, record_models
+from understudy.teacher.record import (
+    NOT_PRICED,
+    UNCOUNTED,
+    ask,
+    collection_of,
+    record_used,
+    used_facts,
+)
 from understudy.teacher.rows import FAILURES, in_order_of, outcomes, write_failures
 from understudy.tracking.manifest import file_sha256, now
 
@@ -44,8 +51,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _NUM_SHOWN = 50
+_IDENTICAL = "identical_output"
+_FILES = f"{ANSWERS}, {FAILURES}, {ARM}"
 _TEXT = ("instruction", "input", "output")
-_LAB, _TEXT_STUDENT = "data=lab_collected", "model=scratch_10m data=collected"
 
 
 def run(
@@ -73,14 +81,15 @@ def run(
     title = f"{asker.model.name} answers"
     answers = ask(run, asker, requests, title=title, total=len(asked.prompts))
     collecting = _write_rows(run, asked, template, answers, teacher=asker.model.name)
-    record_models(run, answers)
+    record_used(run, answers.tally.used)
     arm = _arm(run, asker, asked, template, answers, collecting) | {"data": data, "language": lang}
     run.add_output(write_arm(run.folder, arm))
     _record_counts(run, arm)
     run.log_data(asker.model.name, ANSWERS)
-    students = _LAB if isinstance(source, LabTeacher) else _TEXT_STUDENT
-    facts = _facts(arm, next_line=f"python run.py stage=sft {students} data.path={run.folder}")
+    facts = {**_facts(arm["counts"]), **used_facts(answers.tally), "files": _FILES}
     print_facts(f"{arm['counts']['rows']:,} answers of {asker.model.name}", facts)
+    if arm["counts"]["rows"]:
+        print_next(f"stage=sft {_student(asked.prompts)} data.path={{}}", run.folder)
 
 
 def check(
@@ -116,17 +125,17 @@ def plan(
 ) -> None:
     """Prints calls, tokens, dollars and hours; asks nobody and writes nothing.
 
-    Raises:
-        NotAtHand: The data cannot be had; what is known without it was printed.
+    Where the data cannot be had, what is known without it is printed, and what is missing said.
     """
     del seed
     template = require_template(template)
     title = f"Plan: collect {asker.model.name}'s answers to {data}"
     try:
         asked = read_instructions(source, lang=lang, limit=limit)
-    except NotAtHand:
+    except NotAtHand as missing:
         print_facts(title, _facts_without_data(asker, source, template, lang=lang, limit=limit))
-        raise
+        _log.warning("the data is missing for the run itself: %s", missing)
+        return
     expected, assumed = expected_tokens(source, asked, asker.model.tokenizer)
     requests = (request for _, request in requests_of(asked.prompts, template))
     planned = asker.plan(requests, expected_tokens=expected)
@@ -207,11 +216,11 @@ def _arm(
     collecting: Collecting,
 ) -> dict[str, Any]:
     """The arm's facts for ``arm.json``."""
-    facts = asker.facts()
+    facts, used = asker.facts(), answers.tally.used.facts()
     answers_file = run.folder / ANSWERS
     return {
         "teacher": asker.model.name,
-        "models": dict(sorted(collecting.models.items())),
+        "models": used["models"],
         "asked": facts,
         "template": {"name": template.name, "sha256": template_sha256(template)},
         "collection": run.manifest.comparable["collection"],
@@ -219,11 +228,8 @@ def _arm(
         "inputs": list(run.manifest.inputs),
         "left_out": dict(asked.left_out),
         "counts": in_order_of(collecting.counts, COUNTS),
-        "tokens": {
-            "prompt": collecting.prompt_tokens,
-            "completion": collecting.completion_tokens,
-        },
-        "usd": {"arm": collecting.usd, "this_run": answers.tally.spent_usd},
+        "tokens": {"prompt": used["prompt_tokens"], "completion": used["completion_tokens"]},
+        "usd": {"arm": used["usd"], "this_run": answers.tally.facts()["spent_usd"]},
         "ledger": asker.ledger,
         "prices_of": facts["prices_of"],
         "run": run.manifest.id,
@@ -240,24 +246,27 @@ def _arm(
 def _record_counts(run: Run, arm: dict[str, Any]) -> None:
     metrics = {f"collect/{name}": count for name, count in arm["counts"].items()}
     tokens = {f"collect/{kind}_tokens": count for kind, count in arm["tokens"].items()}
-    reasons = {"collect/usd": "the price list has no price of the model"}
-    usd = arm["usd"]["arm"]
-    run.add_metrics({**metrics, **tokens, "collect/usd": usd}, reasons if usd is None else {})
+    all_metrics = {**metrics, **tokens, "collect/usd": arm["usd"]["arm"]}
+    why = NOT_PRICED if arm["tokens"]["prompt"] is not None else UNCOUNTED
+    reasons = {name: why for name, value in all_metrics.items() if value is None}
+    run.add_metrics(all_metrics, reasons)
 
 
-def _facts(arm: dict[str, Any], *, next_line: str) -> dict[str, str]:
-    """What the user is told at the end, with the line to type next."""
-    counts = arm["counts"]
-    names = [name for name in counts if name != "rows" and counts[name]]
-    facts = {
-        "flagged or missing": in_words({name: counts[name] for name in names}),
-        "answered by": ", ".join(f"{name} ({n:,})" for name, n in arm["models"].items()),
-        "tokens": f"{arm['tokens']['prompt']:,} prompt, {arm['tokens']['completion']:,} completion",
-        "cost": f"{dollars(arm['usd']['arm'])} the arm, {dollars(arm['usd']['this_run'])} this run",
-        "files": f"{ANSWERS}, {FAILURES}, {ARM}",
-    }
+def _student(prompts: Sequence[Instruction]) -> str:
+    """What trains on the rows: the lab's model on the lab's tasks, in their language."""
+    if not all(prompt.task in FAMILIES for prompt in prompts):
+        return "model=scratch_10m data=collected"
+    is_english = all(prompt.lang == "en" for prompt in prompts)
+    return "data=lab_collected" + ("" if is_english else " questions=lab_bilingual")
+
+
+def _facts(counts: Mapping[str, int]) -> dict[str, str]:
+    """What the user is told of the rows."""
+    beside = ("rows", "failed", _IDENTICAL)
+    flagged = {name: counts[name] for name in counts if name not in beside and counts[name]}
+    facts = {"flagged or missing": in_words(flagged)}
+    if counts[_IDENTICAL]:
+        facts["same text as an earlier row"] = f"{counts[_IDENTICAL]:,}"
     if counts["failed"]:
         facts["failed"] = f"{counts['failed']:,}; the same line asks them again ({FAILURES})"
-    if counts["rows"]:
-        facts["next"] = next_line
     return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from understudy.records import Question, QuestionSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,20 @@ def prepare(
     encoder, prepared = encoded(arm, model, encoding)
     held_out = prepared.held_out_questions()
     asked = evaluation.asked(questions.questions(held_out))
+    _warn_of_other_languages(prepared, asked)
     return Work(encoder.tokenizer, encoder, prepared, held_out, asked)
+
+
+def _warn_of_other_languages(arm: PreparedArm, asked: Sequence[Question]) -> None:
+    """Says when none of the questions is in a language that the arm learns."""
+    learned = {row.prompt.lang for row in arm.held_out}
+    spoken = {question.prompt.lang for question in asked}
+    if learned and spoken and not learned & spoken:
+        _log.warning(
+            "the arm is in %s and all questions are in %s; for questions in its own language type "
+            "questions=held_out, or questions=lab_bilingual in the lab",
+            " and ".join(sorted(learned)), " and ".join(sorted(spoken)),
+        )  # fmt: skip
 
 
 def encoded(arm: DataArm, model: ModelSource, encoding: Encoding) -> tuple[Encoder, PreparedArm]:

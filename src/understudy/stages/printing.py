@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -34,6 +36,16 @@ def print_facts(title: str, facts: Mapping[str, str]) -> None:
     for name, value in facts.items():
         table.add_row(name, value)
     Console(highlight=False).print(table)
+
+
+def print_next(line: str, folder: Path) -> None:
+    """Prints the line to type next, whole, whatever the terminal's width, ready for a shell.
+
+    ``line`` is what comes after ``python run.py``, with ``={}`` where the folder stands.
+    """
+    words = [word.format(folder) if word.endswith("={}") else word for word in line.split()]
+    text = f"next: python run.py {shlex.join(words)}"
+    Console(highlight=False, soft_wrap=True, markup=False).print(text)
 
 
 def in_words(counts: Mapping[str, int]) -> str:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from understudy.chat.asking.asker import Asker
 from understudy.durable import replacing, saying_what
 from understudy.forms.rating import RATING
-from understudy.stages.printing import in_words, print_facts
+from understudy.lab.families import FAMILIES
+from understudy.stages.printing import in_words, print_facts, print_next
 from understudy.teacher.rating.rate import (
     FAILED,
     PARSE_ERROR,
@@ -37,8 +38,8 @@ from understudy.teacher.rating.ratings import (
     statistics_of,
 )
 from understudy.teacher.rating.responses import Answers, Responses, read_responses
-from understudy.teacher.record import ask, record_models
-from understudy.teacher.rows import Outcome, failure_row, write_failures
+from understudy.teacher.record import ask, record_used, used_facts
+from understudy.teacher.rows import FAILURES, Outcome, failure_row, write_failures
 
 if TYPE_CHECKING:
     from understudy.teacher.rating.responses import Response
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 RATINGS, COMPARISONS, STATISTICS = "ratings.jsonl", "comparisons.jsonl", "statistics.json"
 
+_FILES = f"{RATINGS}, {COMPARISONS}, {STATISTICS}, ratings.html, {FAILURES}"
 _NUM_SHOWN = 50
 _TEXT = ("instruction", "input", "response", "explanation")
 
@@ -66,7 +68,7 @@ def run(*, run: Run, asker: Asker, answers: Answers, limit: int | None) -> None:
     shown: list[dict[str, Any]] = []
     run.write_rows(RATINGS, _keeping_first(ratings.rows(responses, replies, failed), shown))
     write_failures(run, map(_failure, failed))
-    record_models(run, replies)
+    record_used(run, replies.tally.used)
     run.write_rows(COMPARISONS, comparison_rows(responses, ratings.scores))
     run.add_dropped(_dropped(responses, ratings))
     with run.timed("statistics"):
@@ -82,8 +84,12 @@ def run(*, run: Run, asker: Asker, answers: Answers, limit: int | None) -> None:
             **_facts(responses, ratings),
             **{each.source: _source_in_words(each) for each in sources},
             **{f"{each.first} and {each.second}": _ties_in_words(each) for each in ties},
+            **used_facts(replies.tally),
+            "files": _FILES,
         },
     )
+    if ratings.num_comparisons:
+        print_next(f"stage=reward {_learner(responses)} data.path={{}}", run.folder / COMPARISONS)
 
 
 def plan(*, seed: int, asker: Asker, answers: Answers, limit: int | None) -> None:
@@ -200,6 +206,12 @@ def _facts(responses: Responses, ratings: Ratings) -> dict[str, str]:
         "failed": f"{ratings.counts[FAILED]:,}",
         "prompts under two ratings": f"{len(responses.prompts) - ratings.num_comparisons:,}",
     }
+
+
+def _learner(responses: Responses) -> str:
+    """What learns from the comparisons: the lab's model from the lab's tasks."""
+    is_the_labs = all(some[0].prompt.task in FAMILIES for some in responses.prompts)
+    return "data=lab_rated" if is_the_labs else "model=scratch_10m data=comparison_json"
 
 
 def _read_facts(responses: Responses) -> dict[str, str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from understudy.pages.figures import Dot, PartDots, bucket_figure
+from understudy.pages.figures import histogram_figure
 from understudy.pages.page import Block, Cell, Chart, Page, Section, Table, Text, render
 from understudy.teacher.rating.ratings import SourceRatings, Ties, interval_in_words
 
@@ -32,7 +31,7 @@ def rating_page(
     sections = [
         Section("sources", "Sources", "How each source was rated", _sources(sources)),
         Section("ties", "Ties", "How often two answers to a prompt were rated alike", _ties(ties)),
-        Section("unreadable", "Unreadable", *_unreadable(unreadable, counts)),
+        Section("unreadable", "Form", *_unreadable(unreadable, counts)),
     ]
     return render(
         Page(
@@ -67,26 +66,22 @@ def _sources(sources: Sequence[SourceRatings]) -> list[Block]:
     ]
     header = ("source", "ratings", "mean [95 %]", "sd", "exactly 9")
     blocks: list[Block] = [Table("Ratings by source", header, rows)]
-    totals: Counter[float] = Counter()
-    for each in sources:
-        totals.update(each.counts)
-    if totals:
-        parts = {f"{score:g}": totals[score] for score in sorted(totals)}
-        figure = bucket_figure(
-            [_shares(number, each) for number, each in enumerate(sources) if each.n],
-            parts, "share of the source's ratings", "rating",
-        )  # fmt: skip
-        caption = "The share of each source's ratings that is each score; n counts all sources"
+    rated = [(number, each) for number, each in enumerate(sources) if each.n]
+    if rated:
+        given = {score for _, each in rated for score in each.counts}
+        places = sorted({*map(float, range(1, 11)), *given})
+        figure = histogram_figure(
+            [(each.source, number, _shares(each, places)) for number, each in rated],
+            "share of the source's ratings",
+            "rating",
+        )
+        caption = "The share of each source's ratings that is each score"
         blocks.append(Chart(figure, caption, f"{caption}; the counts are in statistics.json"))
     return blocks
 
 
-def _shares(number: int, source: SourceRatings) -> PartDots:
-    dots = {
-        f"{score:g}": Dot(source.source, count / source.n, None, None, count, number)
-        for score, count in source.counts.items()
-    }
-    return PartDots(source.source, number, dots)
+def _shares(source: SourceRatings, places: Sequence[float]) -> dict[str, float]:
+    return {f"{score:g}": source.counts.get(score, 0) / source.n for score in places}
 
 
 def _ties(ties: Sequence[Ties]) -> list[Block]:

@@ -18,8 +18,8 @@ from understudy.chat.asking.asker import Answers, Asker
 from understudy.chat.requests import ChatRequest
 from understudy.data.instructions import INSTRUCTIONS
 from understudy.records import InputError, RunError
-from understudy.stages.printing import in_words, print_facts
-from understudy.teacher.record import collection_of, dollars, record_tally
+from understudy.stages.printing import in_words, print_facts, print_next
+from understudy.teacher.record import collection_of, dollars, record_tally, record_used, used_facts
 from understudy.teacher.rows import FAILURES, failure_row, write_failures
 from understudy.teacher.selfinstruct.instances import Instances, with_instances
 from understudy.teacher.selfinstruct.journal import Journal
@@ -89,11 +89,12 @@ def run(
             made = _instances(run, work, pool, course)
     finally:
         record_tally(run, course.tally, seconds=time.perf_counter() - start)
-        run.manifest.asking |= {"models": sorted(course.tally.models)}
+        record_used(run, course.tally.used)
         _write(run, work, pool, course, made)
     if course.ended_early:
         raise RunError(_too_few(run, pool, course, num_instructions))
     run.log_data(asker.model.name, INSTRUCTIONS)
+    print_next("stage=collect teacher=gpt4 data=instructions data.path={}", run.folder)
 
 
 def check(
@@ -181,9 +182,7 @@ def _instances(run: Run, work: _Work, pool: InventionPool, course: Course) -> In
 
     def ask(asker: Asker, requests: Iterable[ChatRequest], title: str, total: int) -> Answers:
         with run.timed("asking"):
-            answers = asker.ask(requests, title=title, total=total)
-        course.tally.add(answers.tally)
-        return answers
+            return asker.ask(requests, title=title, total=total, tally=course.tally)
 
     assert work.recipe.instances is not None
     return with_instances(pool.accepted, work.recipe.instances, work.asker, ask)
@@ -223,7 +222,7 @@ def _write(
         f"{len(pool.accepted):,} instructions of {work.asker.model.name} ({work.recipe.name})",
         {
             **counts.facts,
-            "cost": f"{dollars(course.tally.spent_usd)} this run",
+            **used_facts(course.tally),
             "files": f"{INSTRUCTIONS} ({len(rows):,} rows), {REJECTED}, {FAILURES}",
         },
     )

@@ -16,10 +16,10 @@ from understudy.chat.asking.asker import Asker
 from understudy.data.instructions import INSTRUCTIONS
 from understudy.forms.translation import TO_CHINESE
 from understudy.records import InputError
-from understudy.stages.printing import in_words, print_facts
+from understudy.stages.printing import in_words, print_facts, print_next
 from understudy.teacher.instructions import AnySource, AskedInstructions, read_instructions
-from understudy.teacher.record import ask, record_models
-from understudy.teacher.rows import failure_row, write_failures
+from understudy.teacher.record import ask, record_used, used_facts
+from understudy.teacher.rows import FAILURES, failure_row, write_failures
 from understudy.teacher.translation.translate import (
     NOT_ASKED,
     NOT_TAKEN,
@@ -79,7 +79,7 @@ def run(*, run: Run, source: AnySource, asker: Asker, min_cjk: float, limit: int
     run.write_rows(INSTRUCTIONS, _keeping_first(translations.rows(work.asked, answers), shown))
     run.write_rows(REJECTED, translations.rejected)
     write_failures(run, map(failure_row, translations.failed))
-    record_models(run, answers)
+    record_used(run, answers.tally.used)
     run.add_dropped({**work.read.left_out, **_rejected(translations)})
     run.add_metrics(_metrics(work, translations))
     run.log_table("translate/instructions", shown, text=_TEXT)
@@ -91,9 +91,12 @@ def run(*, run: Run, source: AnySource, asker: Asker, min_cjk: float, limit: int
             **work.facts(),
             "rejected": in_words(_rejected(translations)),
             **{f"e.g. {why}": f"row {id}" for why, id in translations.examples.items()},
-            "next": f"stage=collect lang=zh data=instructions data.path={run.folder}",
+            **used_facts(answers.tally),
+            "files": f"{INSTRUCTIONS}, {REJECTED}, {FAILURES}",
         },
     )
+    if counts["translated"]:
+        print_next("stage=collect lang=zh teacher=gpt4 data=instructions data.path={}", run.folder)
 
 
 def plan(*, seed: int, source: AnySource, asker: Asker, min_cjk: float, limit: int | None) -> None:

@@ -61,26 +61,17 @@ class Collecting:
     Attributes:
         teacher: The name that rows get.
         counts: By the names of :data:`COUNTS`, and ``failed_KIND`` of each kind of failure.
-        models: How often each model string was returned.
         failed: The rows of ``failures.jsonl``.
-        prompt_tokens: Of all replies, where the server counts them.
-        completion_tokens: The same.
-        usd: Of all replies, whenever they were paid; null where a price is not known.
     """
 
     teacher: str
     counts: Counter[str] = field(default_factory=Counter)
-    models: Counter[str] = field(default_factory=Counter)
     failed: list[dict[str, Any]] = field(default_factory=list)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float | None = 0.0
     _outputs: set[bytes] = field(default_factory=set)
 
     def rows(self, outcomes: Iterable[Outcome[Instruction]]) -> Iterator[dict[str, Any]]:
         """The rows of ``answers.jsonl``: every instruction that was answered with some text."""
         for outcome in outcomes:
-            self._count_reply(outcome)
             if outcome.is_answered:
                 yield self._row(outcome)
             else:
@@ -111,18 +102,6 @@ class Collecting:
                 {"role": turn.role, "content": turn.content} for turn in prompt.history
             ]
         return row
-
-    def _count_reply(self, outcome: Outcome[Instruction]) -> None:
-        reply = outcome.reply
-        if reply is None:
-            return
-        self.models[reply.model] += 1
-        self.prompt_tokens += reply.prompt_tokens or 0
-        self.completion_tokens += reply.completion_tokens or 0
-        if reply.cost_usd is None or self.usd is None:
-            self.usd = None
-        else:
-            self.usd += reply.cost_usd
 
     def _count_missing(self, outcome: Outcome[Instruction]) -> None:
         kind = outcome.missing

@@ -160,9 +160,13 @@ def test_what_may_have_been_billed_without_an_answer_counts_for_the_budget(
     with pytest.raises(RunError, match="may be for answers that never came"):
         bounded.ask(asked(*range(100)), title="t")
     assert 6 <= len(server.asked) <= 10
+    num_asked = len(server.asked)
+    with pytest.raises(RunError, match="is reached"):
+        bounded.ask(asked(*range(100)), title="t")  # what was withheld may have been billed
+    assert len(server.asked) == num_asked
     server.reply = lambda *_: error(400, "not this")
-    answers = bounded.ask(asked(*range(100)), title="t")
-    assert answers.tally.failed == {"bad_request": 100}
+    more = replace(bounded, budget_usd=20 * COST)
+    assert more.ask(asked(*range(100)), title="t").tally.failed == {"bad_request": 100}
 
 
 def test_what_is_answered_already_needs_no_budget(server: Server, asker: Asker) -> None:

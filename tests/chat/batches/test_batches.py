@@ -181,6 +181,35 @@ def test_a_process_killed_at_any_moment_pays_nothing_twice(
     assert answers.tally.cached == 0
 
 
+def test_what_a_batch_is_paid_for_is_not_asked_one_by_one(
+    serve: Callable[..., tuple[str, Door]], tmp_path: Path
+) -> None:
+    url, door = serve()
+    path = tmp_path / "l.sqlite"
+    process: list[subprocess.Popen[bytes]] = []
+
+    def kill(line: str) -> bool:
+        if "GET /v1/batches/" not in line or not process:
+            return True
+        os.kill(process[0].pid, signal.SIGKILL)
+        process[0].wait()
+        return False
+
+    door.before = kill
+    command = [sys.executable, str(Path(batch_client.__file__)), url, str(path), "20"]
+    process.append(subprocess.Popen(command))
+    assert process[0].wait(timeout=60) == -signal.SIGKILL
+    process.clear()
+    one_by_one = asker_of(url, str(path), batch=False)
+    assert one_by_one.plan(requests_of(20)).in_batches == 20
+    with pytest.raises(InputError, match="type batch=true"):
+        one_by_one.ask(requests_of(20), title="t", total=20)
+    asker_of(url, str(path)).ask(requests_of(20), title="t", total=20)
+    bill = bill_of(url)
+    assert (bill["replied"], bill["asked_twice"]) == (20, 0)
+    assert one_by_one.ask(requests_of(20), title="t").tally.cached == 20
+
+
 def test_a_process_killed_while_it_writes_replies_goes_on_with_the_rest(
     serve: Callable[..., tuple[str, Door]], tmp_path: Path
 ) -> None:
@@ -196,7 +225,9 @@ def test_a_process_killed_while_it_writes_replies_goes_on_with_the_rest(
     assert 0 < kept < count
     answers = asker_of(url, str(path)).ask(requests_of(count), title="t")
     assert _num_replies(path) == count
-    assert answers.tally.replied == count - kept
+    assert (
+        0 < answers.tally.replied <= count - kept
+    )  # the last commit may show only when it is read
     bill = bill_of(url)
     assert (bill["replied"], bill["asked_twice"]) == (count, 0)
     assert spent(path) == pytest.approx(bill["billed_usd"])

@@ -203,3 +203,23 @@ def test_a_crash_between_the_renames_of_a_repair_is_gone_on_from(tmp_path: Path)
     path.write_bytes(b"broken")
     assert len(_kept(path)) == 3
     assert len([each for each in tmp_path.iterdir() if "broken" in each.name]) == 1
+
+
+def test_a_changed_byte_in_the_index_of_keys_is_found_and_no_reply_is_lost(tmp_path: Path) -> None:
+    """SQLite's quick check does not hold indexes against their tables."""
+    path = tmp_path / "l.sqlite"
+    written = filled(path, NUM)
+    with sqlite3.connect(path) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+        root = connection.execute(
+            "select rootpage from sqlite_master where tbl_name = 'replies' and type = 'index'"
+        ).fetchone()[0]
+    connection.close()
+    content = path.read_bytes()
+    first, last = PAGE_BYTES * (root - 1), PAGE_BYTES * root
+    place = next(
+        at for each in written if (at := content.find(each.key.encode(), first, last)) != -1
+    )
+    _overwrite(path, place + 40, b"0" if content[place + 40 : place + 41] != b"0" else b"1")
+    assert {each.key for each in _kept(path)} == {each.key for each in written}
+    assert len(list(path.parent.glob("l.sqlite.broken-*"))) >= 1

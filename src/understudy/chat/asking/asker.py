@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _NO_SERVER = ("connection", "timeout", "server")
 _log = logging.getLogger(__name__)
 _checked: dict[str, tuple[str, Tally]] = {}
-"""By ledger: the key of the request that a check has paid for, and its tally, for the run after."""
+"""By ledger: the key of the request that a check has made, and its tally, for the run after it."""
 
 
 class Answers:
@@ -49,7 +49,7 @@ class Answers:
         """The reply to a request."""
         reply = self._ledger.reply(self._model.key_of(request))
         if reply is not None:
-            self.tally.models.add(reply.model)
+            self.tally.used.count(reply)
         return reply
 
     def failure(self, request: ChatRequest) -> Failure | None:
@@ -142,7 +142,7 @@ class Asker:
             self._check_batches()
             return
         tally = self._asked([first], Tally(), "check", total=1, is_shown=False).tally
-        if tally.replied:
+        if tally.replied or tally.failed:
             _checked[self.ledger] = (self.model.key_of(first), tally)
         if any(kind in tally.failed for kind in _NO_SERVER):
             with Ledger.open(self.ledger) as ledger:
@@ -171,9 +171,9 @@ class Asker:
     ) -> Answers:
         """Asks what the ledger lacks; every reply is on disk when this ends, however it ends.
 
-        ``is_shown``: whether there is a bar; who asks in rounds has one of its own. ``tally``, a
-        new one, is there for who wants to know what it came to when it ends with an error. What
-        :meth:`check` has paid for in this process counts as asked here.
+        ``is_shown``: whether there is a bar; who asks in rounds has one of its own. ``tally`` is
+        counted on, for who asks several times or wants to know what it came to before an error.
+        What :meth:`check` has asked in this process counts as asked here.
 
         Raises:
             RunError: The budget is spent, too many requests fail, or nothing can be asked.
@@ -200,8 +200,9 @@ class Asker:
         require_bounded(self.model, self.prices, self.budget_usd)
         with Ledger.open(self.ledger) as ledger:
             ledger.hold()
-            tally.ledger_usd = spent_before(ledger, self.prices, budget_usd=self.budget_usd)
-            budget = Budget(self.budget_usd, tally.ledger_usd)
+            before = spent_before(ledger, self.prices, budget_usd=self.budget_usd)
+            tally.ledger_usd = before.spent_usd
+            budget = Budget(self.budget_usd, before.spent_usd + before.perhaps_usd)
             rules = Rules(self.model, self.prices, self.max_failed)
             asking: Asking | BatchAsking = (
                 BatchAsking(rules, ledger, budget, tally, self.batches)

@@ -23,11 +23,12 @@ from understudy.chat.asking.budget import (
 )
 from understudy.chat.asking.prices import PriceList
 from understudy.chat.asking.progress import Progress, Tally
+from understudy.chat.batches.files import keys_at_provider
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.ledger.ledger import Ledger
 from understudy.chat.requests import ChatRequest, Failure, Reply
 from understudy.chat.wire.client import ChatClient, RequestFailedError
-from understudy.records import RunError
+from understudy.records import InputError, RunError
 
 STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
@@ -67,6 +68,7 @@ class Asking:
         self._rules, self._ledger, self._budget, self.tally = rules, ledger, budget, tally
         self._seen: set[bytes] = set()
         self._checked = checked
+        self._at_provider = keys_at_provider(ledger)
         self._num_failed_in_a_row = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._halted, self._hurried = asyncio.Event(), asyncio.Event()
@@ -152,10 +154,15 @@ class Asking:
             self.tally.duplicates += 1
             return False
         self._seen.add(digest)
+        if digest in self._at_provider and not self._ledger.has(key):
+            raise InputError(
+                "some of these requests are in a batch that is paid for at the provider; type "
+                "batch=true to fetch their replies, or ledger=FILE to ask them anew"
+            )
         if self._ledger.has(key):
             self.tally.cached += key != self._checked
             return False
-        return True
+        return key != self._checked
 
     async def _ask(self, client: ChatClient, request: ChatRequest, key: str) -> None:
         model, prices = self._rules.model, self._rules.prices
@@ -174,9 +181,12 @@ class Asking:
         try:
             reply = await client.answer(request)
         except RequestFailedError as error:
-            await self._failed(request, error.failure)
-            unknown = bound * error.failure.attempts if may_be_billed(error.failure) else 0.0
-            self.tally.unknown_usd += unknown
+            failure, unknown = error.failure, 0.0
+            if may_be_billed(failure):
+                unknown = bound * failure.attempts
+                failure = replace(failure, cost_usd=unknown)
+                self.tally.unknown_usd += unknown
+            await self._failed(request, failure)
             return unknown
         except asyncio.CancelledError:
             self.tally.asked -= not self._hurried.is_set()  # it was never sent

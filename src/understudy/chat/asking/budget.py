@@ -7,11 +7,12 @@ tokenizer would make of it, and as many of the answer as the model may write.
 from __future__ import annotations
 
 import asyncio
+import math
 
 from understudy.chat.asking.prices import PriceList
 from understudy.chat.asking.token_counts import most_tokens
 from understudy.chat.chat_model import ChatModel
-from understudy.chat.ledger.ledger import Ledger
+from understudy.chat.ledger.ledger import Counts, Ledger
 from understudy.chat.requests import ChatRequest, Failure
 from understudy.records import InputError
 
@@ -79,8 +80,8 @@ def may_be_billed(failure: Failure) -> bool:
     return failure.kind in _WRITTEN and (failure.status or 0) < 400
 
 
-def spent_before(ledger: Ledger, prices: PriceList, *, budget_usd: float | None) -> float:
-    """What the ledger's replies have cost; under a budget none may be without a price.
+def spent_before(ledger: Ledger, prices: PriceList, *, budget_usd: float | None) -> Counts:
+    """What the ledger holds; under a budget no reply may be without a price.
 
     Raises:
         InputError: The cost of some is not known.
@@ -91,7 +92,7 @@ def spent_before(ledger: Ledger, prices: PriceList, *, budget_usd: float | None)
             f"budget_usd={budget_usd:g} cannot be kept: {counts.unpriced:,} replies in "
             f"{ledger.path} have no price; leave budget_usd out, or type ledger=FILE for another"
         )
-    return counts.spent_usd
+    return counts
 
 
 def require_bounded(model: ChatModel, prices: PriceList, budget_usd: float | None) -> None:
@@ -102,8 +103,8 @@ def require_bounded(model: ChatModel, prices: PriceList, budget_usd: float | Non
     """
     if budget_usd is None:
         return
-    if budget_usd < 0:
-        raise InputError(f"budget_usd={budget_usd:g} is below 0")
+    if not (math.isfinite(budget_usd) and budget_usd >= 0):
+        raise InputError(f"budget_usd={budget_usd:g} is no amount; type dollars, such as 25")
     price = prices.of(model.model)
     if price is None:
         raise InputError(

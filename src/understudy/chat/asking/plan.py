@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.chat.asking.prices import PriceList
 from understudy.chat.asking.token_counts import token_counter
-from understudy.chat.batches.files import FETCHED
+from understudy.chat.batches.files import keys_at_provider
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.ledger.ledger import Ledger
 from understudy.chat.requests import ChatRequest
@@ -84,7 +84,7 @@ class AskPlan:
             for count, what in (
                 (self.cached, "answered already"),
                 (self.duplicates, "asked twice, once is enough"),
-                (self.in_batches, "in batches that were made earlier"),
+                (self.in_batches, "in batches that were made earlier: type batch=true"),
             )
             if count
         ]
@@ -141,12 +141,7 @@ def ask_plan(
     """Counts what is still to be asked; ``expected_tokens`` is what an answer has on average."""
     counter = token_counter(model.tokenizer)
     seen: set[bytes] = set()
-    waiting = {
-        bytes.fromhex(key)
-        for each in ledger.batches()
-        if batch and each.state != FETCHED
-        for key in each.keys
-    }
+    waiting = keys_at_provider(ledger)
     calls = cached = duplicates = in_batches = prompt_tokens = 0
     for request in requests:
         key = model.key_of(request)

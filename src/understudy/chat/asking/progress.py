@@ -11,10 +11,13 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from understudy.chat.asking.plan import dollars
+from understudy.chat.asking.used import Used
 from understudy.chat.requests import Reply
 
 _WINDOW_SECONDS = 30.0
 _LINE_SECONDS = 30.0
+_BAR = "{desc} {percentage:3.0f}%|{bar}|{n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +39,7 @@ class Tally:
         spent_usd: By this run; null where a reply's price is not known.
         ledger_usd: By all replies in the ledger.
         unknown_usd: What answers that never came may have cost at most, in this run.
-        models: What the server called the models whose replies were read.
+        used: What the replies came to that were read afterwards.
         stopped_by: What ended asking before all were asked: "budget", "failures", a signal's name.
     """
 
@@ -53,7 +56,7 @@ class Tally:
     spent_usd: float | None = 0.0
     ledger_usd: float = 0.0
     unknown_usd: float = 0.0
-    models: set[str] = field(default_factory=set)
+    used: Used = field(default_factory=Used)
     stopped_by: str | None = None
 
     @property
@@ -82,7 +85,8 @@ class Tally:
 
     def facts(self) -> dict[str, Any]:
         """For the manifest."""
-        return {**vars(self), "failed": dict(self.failed), "models": sorted(self.models)}
+        own = {name: value for name, value in vars(self).items() if name != "used"}
+        return {**own, "failed": dict(self.failed)}
 
     def add(self, more: Tally) -> None:
         """Adds what further asking came to; what is in the ledger now is as it says."""
@@ -90,7 +94,6 @@ class Tally:
                      "prompt_tokens", "completion_tokens"):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(more, name))
         self.failed += more.failed
-        self.models |= more.models
         known = self.spent_usd is not None and more.spent_usd is not None
         self.spent_usd = (self.spent_usd or 0.0) + (more.spent_usd or 0.0) if known else None
         self.unknown_usd += more.unknown_usd
@@ -107,7 +110,11 @@ class Progress:
         """Draws the bar where standard error is a terminal."""
         self._title, self._total, self._tally = title, total, tally
         self._bar: tqdm[Any] = tqdm(
-            total=total, desc=title, unit="", disable=None if is_shown else True
+            total=total,
+            desc=title,
+            disable=None if is_shown else True,
+            dynamic_ncols=True,
+            bar_format=_BAR if total is not None else None,
         )
         self._seen: deque[tuple[float, int, int]] = deque()
         self._said = time.monotonic()
@@ -153,16 +160,20 @@ class Progress:
         requests = (self._seen[-1][1] - asked) / seconds
         per_second = (self._seen[-1][2] - tokens) / seconds
         return (
-            f"{self._tally.failed.total():,} failed, {requests:,.1f} requests/s, "
-            f"{per_second:,.0f} tokens/s, {self._cost()}"
+            f"{self._tally.failed.total():,} failed, {_short(requests)} req/s, "
+            f"{_short(per_second)} tok/s, {self._cost()}"
         )
 
     def _cost(self) -> str:
         spent = self._tally.spent_usd
         if spent is None:
             return "price unknown"
-        said = f"${spent:,.2f}"
+        said = dollars(spent)
         if self._total is None or not self._tally.replied:
             return said
         left = max(0, self._total - self._tally.done)
-        return f"{said} of ${spent + spent / self._tally.replied * left:,.2f} projected"
+        return f"{said} of {dollars(spent + spent / self._tally.replied * left)} projected"
+
+
+def _short(speed: float) -> str:
+    return f"{speed:,.1f}" if speed < 10 else f"{speed:,.0f}"

@@ -127,7 +127,7 @@ def _within(
         try:
             found.append(load())
         except Exception as error:
-            _log.info("tiktoken: %s", " ".join(str(error).split()))
+            _log.debug("tiktoken: %s", " ".join(str(error).split()))
 
     thread = threading.Thread(target=work, name="tiktoken", daemon=True)
     thread.start()

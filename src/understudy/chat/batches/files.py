@@ -10,12 +10,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.requests import ChatRequest
 from understudy.durable import sync
 from understudy.records import InputError, Turn
+
+if TYPE_CHECKING:
+    from understudy.chat.ledger.ledger import Ledger
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
@@ -48,6 +51,12 @@ class BatchRules:
             raise InputError(f"asker.batches.poll_seconds={self.poll_seconds:g} must be above 0")
         if self.most_requests < 1 or self.most_bytes < 1:
             raise InputError("asker.batches: most_requests and most_bytes must be at least 1")
+
+
+def keys_at_provider(ledger: Ledger) -> set[bytes]:
+    """The keys of the requests whose batches are made, and whose replies are not all fetched."""
+    left = (each.keys for each in ledger.batches() if each.state != FETCHED)
+    return {bytes.fromhex(key) for keys in left for key in keys}
 
 
 @dataclass(slots=True)

@@ -42,12 +42,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What is in a ledger; ``unpriced`` are replies whose cost is not known."""
+    """What is in a ledger.
+
+    ``unpriced`` are replies whose cost is not known; ``perhaps_usd`` is what failed requests may
+    have cost at most.
+    """
 
     replies: int = 0
     failures: int = 0
     unpriced: int = 0
     spent_usd: float = 0.0
+    perhaps_usd: float = 0.0
 
 
 class Ledger:
@@ -152,7 +157,7 @@ class Ledger:
         """How many rows there are and what they cost."""
         row = self._first(
             "select count(*), (select count(*) from failures), count(*) - count(cost_usd), "
-            "total(cost_usd) from replies"
+            "total(cost_usd), (select total(cost_usd) from failures) from replies"
         )
         return Counts(*row) if row else Counts()
 

@@ -102,7 +102,7 @@ def _problem(path: Path) -> str | None:
     try:
         with closing(connect_to_read(path)) as connection:
             has_tables(path, connection)
-            found = connection.execute("pragma quick_check(1)").fetchone()[0]
+            found = connection.execute("pragma integrity_check(1)").fetchone()[0]
             return _damaged_rows(connection) if found == "ok" else " ".join(str(found).split())
     except InputError:
         raise

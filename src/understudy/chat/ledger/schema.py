@@ -46,6 +46,7 @@ _TABLES = {
     message text not null,
     status integer,
     attempts integer not null,
+    cost_usd real,
     created text not null,
     checksum text not null""",
     "batches": """
@@ -154,6 +155,7 @@ def failure_row(request: ChatRequest, model: Asked, failure: Failure) -> Row:
             _storable(failure.message),
             failure.status,
             failure.attempts,
+            failure.cost_usd,
             failure.created,
         )
     )
@@ -194,7 +196,13 @@ def failure_of(row: Row) -> Failure:
     """The failure of a whole row of ``failures``."""
     has = dict(zip(COLUMNS["failures"], row, strict=True))
     return Failure(
-        has["key"], has["kind"], has["message"], has["status"], has["attempts"], has["created"]
+        key=has["key"],
+        kind=has["kind"],
+        message=has["message"],
+        status=has["status"],
+        attempts=has["attempts"],
+        cost_usd=has["cost_usd"],
+        created=has["created"],
     )
 
 

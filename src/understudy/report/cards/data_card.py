@@ -133,15 +133,13 @@ def _asked(manifest: Mapping[str, Any], data: SavedData) -> list[str]:
     template = data.arm.get("template") or {}
     comparable = manifest.get("comparable") or {}
     params = asking.get("params")
-    returned = data.arm.get("models") or {}
+    returned = (asking.get("used") or {}).get("models") or {}
     said = {
         "instructions of": data.arm.get("data") or manifest.get("name"),
         "instructions, sha256": data.arm.get("prompts_sha256") or comparable.get("prompts"),
         "who was asked": asking.get("name") or manifest.get("teacher"),
         "model, as asked for": asking.get("model") or manifest.get("base_model"),
-        "model, as the server called it": counts_in_words(returned)
-        if returned
-        else ", ".join(asking.get("models") or ()) or None,
+        "model, as the server called it": counts_in_words(returned) if returned else None,
         "API": asking.get("api"),
         "parameters": None
         if params is None
@@ -157,12 +155,7 @@ def _asked(manifest: Mapping[str, Any], data: SavedData) -> list[str]:
 
 def _outcome(manifest: Mapping[str, Any], data: SavedData) -> str:
     asking = manifest.get("asking") or {}
-    tally = asking.get("tally") or {}
-    usd = (data.arm.get("usd") or {}).get("arm", tally.get("ledger_usd"))
-    tokens = data.arm.get("tokens") or {
-        "prompt": tally.get("prompt_tokens"),
-        "completion": tally.get("completion_tokens"),
-    }
+    used = asking.get("used") or {}
     counts = data.arm.get("counts") or _counts_of(manifest)
     return fields(
         {
@@ -170,12 +163,12 @@ def _outcome(manifest: Mapping[str, Any], data: SavedData) -> str:
             "left out before asking": counts_in_words(
                 data.arm.get("left_out") or manifest.get("dropped") or {}
             ),
-            "prompt tokens": _number(tokens.get("prompt")),
-            "completion tokens": _number(tokens.get("completion")),
-            "cost, USD": None if usd is None else f"{usd:,.4f}",
+            "prompt tokens": _number(used.get("prompt_tokens")),
+            "completion tokens": _number(used.get("completion_tokens")),
+            "cost, USD": None if used.get("usd") is None else f"{used['usd']:,.4f}",
             "prices of": asking.get("prices_of"),
-            "asked": f"from {manifest.get('started') or UNKNOWN} "
-            f"to {manifest.get('finished') or UNKNOWN}",
+            "replies received": f"from {used.get('first_reply') or UNKNOWN} "
+            f"to {used.get('last_reply') or UNKNOWN}",
         }
     )
 

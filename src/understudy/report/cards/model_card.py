@@ -21,6 +21,7 @@ from understudy.report.cards.text import (
     origin,
     section,
     table,
+    without_folders,
 )
 from understudy.report.cards.usage import causal_code, pooled_code, reward_code
 from understudy.report.compare import Comparison, Row, Summary, compare
@@ -147,7 +148,7 @@ def _training(manifest: Mapping[str, Any]) -> str:
     return fields(
         {
             "teacher": manifest.get("teacher"),
-            "arm": manifest.get("arm"),
+            "arm": without_folders(manifest.get("arm") or "") or None,
             "base model": manifest.get("base_model"),
             "base model, sha256 or commit": comparable.get("base_model"),
             "parameters": _number(manifest.get("num_parameters")),

@@ -18,6 +18,9 @@ LAB = (
 )
 _MAX_SHOWN_CHARS = 1500
 
+_PART = r"/[^\s/,='\"\[\]]+"
+_ABSOLUTE = re.compile(rf"(?<![\w.:/])(?:{_PART})+?((?:{_PART}){{1,2}})(?=[\s,'\"\]]|$)")
+
 
 @dataclass(frozen=True, slots=True)
 class Licence:
@@ -93,7 +96,7 @@ def size_category(num_rows: int) -> str:
 
 def origin(manifest: Mapping[str, Any]) -> str:
     """The section that says which command made a thing, with what versions, when."""
-    line = shlex.join(["python", "run.py", *_overrides(manifest)])
+    line = without_folders(shlex.join(["python", "run.py", *_overrides(manifest)]))
     git = manifest.get("git") or {}
     commit = git.get("commit")
     state = " with changes that were not committed" if git.get("dirty") else ""
@@ -118,12 +121,24 @@ def origin(manifest: Mapping[str, Any]) -> str:
     )
 
 
+def without_folders(text: str) -> str:
+    """The text with each absolute path cut to its last two parts: a card goes to others.
+
+    >>> without_folders("data.path=/home/me/outputs/collect/strong/2026,x/y seed=1")
+    'data.path=.../strong/2026,x/y seed=1'
+    """
+    return _ABSOLUTE.sub(r"...\1", text)
+
+
 def _read(manifest: Mapping[str, Any]) -> str:
     """The files that the run read, with their hashes."""
     inputs = manifest.get("inputs") or ()
     if not inputs:
         return "It read no files."
-    rows = [(str(one["path"]), f"{one['rows']:,}", str(one["sha256"])) for one in inputs]
+    rows = [
+        (without_folders(str(one["path"])), f"{one['rows']:,}", str(one["sha256"]))
+        for one in inputs
+    ]
     return table(("file read", "rows", "sha256"), rows)
 
 

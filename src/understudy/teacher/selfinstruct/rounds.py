@@ -146,9 +146,12 @@ class Rounds:
         given_up = journal.given_up(number, keys) or frozenset()
         to_ask = [each for each, key in zip(requests, keys, strict=True) if key not in given_up]
         answers = self._asker.ask(
-            to_ask, title=f"round {number}", total=len(to_ask), is_shown=False
+            to_ask,
+            title=f"round {number}",
+            total=len(to_ask),
+            is_shown=False,
+            tally=course.tally,
         )
-        course.tally.add(answers.tally)
         failed = []
         for request, key in zip(requests, keys, strict=True):
             if key in given_up or not self._read(pool, course, answers, request, number):

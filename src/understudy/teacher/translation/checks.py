@@ -11,15 +11,15 @@ mended: a row that fails stays English and out of the Chinese set.
   translation, or a summary.
 
 Texts are compared after NFC, never NFKC. Numbers are compared by value: full-width digits are
-digits, and a number may be written in Chinese numerals, or be a word in English. Where a
-translation has no digits left, as many numerals as there were numbers suffice (1.5 million becomes
-一百五十万).
+digits, a number may be written in Chinese numerals or be a word in English, a month is its number,
+and 1.5 million is 150万 or 一百五十万. The lab's own Chinese is exact and has numerals of its own.
 """
 
 from __future__ import annotations
 
 import re
 
+from understudy.lab.lexicon import to_chinese
 from understudy.teacher.flags import is_refusal
 from understudy.teacher.text_parts import cjk_share, taken_apart
 from understudy.teacher.translation.numerals import (
@@ -27,6 +27,7 @@ from understudy.teacher.translation.numerals import (
     chinese_values,
     digit_numbers,
     english_numbers,
+    scaled_numbers,
 )
 
 REASONS = (
@@ -61,6 +62,8 @@ def problems_of(
     """
     if not translation.strip():
         return ["empty"]
+    if finish != "length" and _is_the_labs(original, translation):
+        return []
     ours, theirs = taken_apart(original), taken_apart(translation)
     found = {
         "truncated": finish == "length",
@@ -90,16 +93,28 @@ def _is_chinese(original: str, translation: str, min_cjk: float) -> bool:
     return share >= min_cjk
 
 
-def _same_numbers(original: str, translation: str) -> bool:
-    """Whether the numbers of both have the same values, equally often."""
-    ours, theirs = digit_numbers(original), digit_numbers(translation)
-    missing, added = ours - theirs, theirs - ours
-    if added - english_numbers(original):
+def _is_the_labs(original: str, translation: str) -> bool:
+    """Whether it is a lab's text in the lab's own Chinese, character by character."""
+    try:
+        return to_chinese(original) == translation.strip()
+    except ValueError:
         return False
-    numerals = chinese_numerals(translation)
-    if not missing - chinese_values(numerals):
-        return True
-    return not theirs and len(numerals) == ours.total()
+
+
+def _same_numbers(original: str, translation: str) -> bool:
+    """Whether the numbers of both have the same values, equally often.
+
+    千 multiplies in 3千 and does not in 3千克, so both readings of each text are tried.
+    """
+    words = english_numbers(original)
+    numerals = chinese_values(chinese_numerals(translation))
+    readings = (digit_numbers, scaled_numbers)
+    return any(
+        not (theirs(translation) - ours(original)) - words
+        and not (ours(original) - theirs(translation)) - numerals
+        for ours in readings
+        for theirs in readings
+    )
 
 
 def _plausible_length(original: str, translation: str) -> bool:

@@ -1,6 +1,7 @@
 """The numbers of a text: its digits, and those that English or Chinese writes in words.
 
-A translation may write 3 as 三 and "two" as 2. What counts is the value, so both can be compared.
+A translation may write 3 as 三, "two" as 2, March as 3月 and 1.5 million as 150万. What counts is
+the value, so both can be compared.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal
 
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９．％", "0123456789.%")  # noqa: RUF001 - meant
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?", re.ASCII)
@@ -34,6 +36,16 @@ _DIGITS = {
 }
 _UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
 _MYRIADS = {"万": 10**4, "亿": 10**8}
+_MONTHS = "january february march april may june july august september october november december"
+_ENGLISH |= {month: number for number, month in enumerate(_MONTHS.split(), start=1)}
+_SCALES = {
+    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+    "百": 10**2, "千": 10**3, "万": 10**4, "百万": 10**6, "千万": 10**7, "亿": 10**8, "十亿": 10**9,
+    "万亿": 10**12,
+}  # fmt: skip
+_SCALED = re.compile(
+    rf"({_NUMBER.pattern})\s*({'|'.join(sorted(_SCALES, key=len, reverse=True))})", re.IGNORECASE
+)
 _MAX_NUMERAL = 40  # longer runs are no numbers, and their value would fill pages
 _RUN = re.compile(f"[{''.join((*_DIGITS, *_UNITS, *_MYRIADS))}]+")
 
@@ -48,6 +60,21 @@ def digit_numbers(text: str) -> Counter[str]:
     """
     plain = text.translate(_FULL_WIDTH)
     return Counter(found.replace(",", "") for found in _NUMBER.findall(plain))
+
+
+def scaled_numbers(text: str) -> Counter[str]:
+    """The same, where a word that multiplies a number is a part of it.
+
+    >>> sorted(scaled_numbers("1.5 million and 150万, 3 hats"))
+    ['1500000', '3']
+    """
+    plain = text.translate(_FULL_WIDTH)
+
+    def multiplied(found: re.Match[str]) -> str:
+        value = Decimal(found.group(1).replace(",", "")) * _SCALES[found.group(2).lower()]
+        return f" {value.normalize():f} "
+
+    return digit_numbers(_SCALED.sub(multiplied, plain))
 
 
 def english_numbers(text: str) -> Counter[str]:
