@@ -376,7 +376,6 @@ def test_a_signal_waits_for_what_is_paid_and_then_stops_the_run(
         for _ in range(4):
             assert slow.held.acquire(timeout=60)
         run.send_signal(signal.Signals[name])
-        run.send_signal(signal.SIGTERM)  # an echo from the scheduler changes nothing
         assert run.stderr is not None
         first = next(line for line in run.stderr if name in line)
         slow.go_on.set()
