@@ -64,6 +64,10 @@ class Reply:
     created: str = ""
 
 
+NO_SERVER = ("connection", "timeout", "server")
+"""The kinds of failures that say that nobody answers, whatever was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A request that was given up, for now: the same line asks again.

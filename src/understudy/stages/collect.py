@@ -7,11 +7,10 @@ same line goes on where it was stopped, and a second time it asks nothing and wr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from understudy.chat.asking.asker import Answers, Asker
-from understudy.chat.requests import ChatRequest
 from understudy.data.collected import ARM
 from understudy.data.instructions import ANSWERS
 from understudy.data.published import num_published
@@ -43,14 +42,13 @@ from understudy.teacher.record import (
     record_used,
     used_facts,
 )
-from understudy.teacher.rows import FAILURES, in_order_of, outcomes, write_failures
+from understudy.teacher.rows import FAILURES, in_order_of, keeping_first, outcomes, write_failures
 from understudy.tracking.manifest import file_sha256, now
 
 if TYPE_CHECKING:
     from understudy.tracking.run import Run
 
 _log = logging.getLogger(__name__)
-_NUM_SHOWN = 50
 _IDENTICAL = "identical_output"
 _FILES = f"{ANSWERS}, {FAILURES}, {ARM}"
 _TEXT = ("instruction", "input", "output")
@@ -192,18 +190,13 @@ def _write_rows(
     collecting = Collecting(teacher)
     shown: list[dict[str, Any]] = []
 
-    def rows() -> Iterator[dict[str, Any]]:
-        pairs: Iterator[tuple[Instruction, ChatRequest]] = requests_of(asked.prompts, template)
-        for row in collecting.rows(outcomes(pairs, answers)):
-            if len(shown) < _NUM_SHOWN:
-                shown.append({key: value for key, value in row.items() if key != "history"})
-            yield row
-
+    rows = collecting.rows(outcomes(requests_of(asked.prompts, template), answers))
     with run.timed("rows"):
-        run.write_rows(ANSWERS, rows())
+        run.write_rows(ANSWERS, keeping_first(rows, shown))
         write_failures(run, collecting.failed)
     collecting.counts["duplicate_instruction"] = asked.left_out["duplicate_instruction"]
-    run.log_table("collect/answers", shown, text=_TEXT)
+    flat = [{key: row[key] for key in row if key != "history"} for row in shown]
+    run.log_table("collect/answers", flat, text=_TEXT)
     return collecting
 
 

@@ -10,7 +10,7 @@ the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,13 @@ from understudy.teacher.rating.ratings import (
 )
 from understudy.teacher.rating.responses import Answers, Responses, read_responses
 from understudy.teacher.record import ask, record_used, used_facts
-from understudy.teacher.rows import FAILURES, Outcome, failure_row, write_failures
+from understudy.teacher.rows import (
+    FAILURES,
+    Outcome,
+    failure_row,
+    keeping_first,
+    write_failures,
+)
 
 if TYPE_CHECKING:
     from understudy.teacher.rating.responses import Response
@@ -48,7 +54,6 @@ if TYPE_CHECKING:
 RATINGS, COMPARISONS, STATISTICS = "ratings.jsonl", "comparisons.jsonl", "statistics.json"
 
 _FILES = f"{RATINGS}, {COMPARISONS}, {STATISTICS}, ratings.html, {FAILURES}"
-_NUM_SHOWN = 50
 _TEXT = ("instruction", "input", "response", "explanation")
 
 
@@ -66,7 +71,7 @@ def run(*, run: Run, asker: Asker, answers: Answers, limit: int | None) -> None:
     replies = ask(run, asker, distinct_requests(responses), title="ratings", total=total)
     ratings, failed = Ratings(), list[Outcome["Response"]]()
     shown: list[dict[str, Any]] = []
-    run.write_rows(RATINGS, _keeping_first(ratings.rows(responses, replies, failed), shown))
+    run.write_rows(RATINGS, keeping_first(ratings.rows(responses, replies, failed), shown))
     write_failures(run, map(_failure, failed))
     record_used(run, replies.tally.used)
     run.write_rows(COMPARISONS, comparison_rows(responses, ratings.scores))
@@ -104,15 +109,6 @@ def check(*, asker: Asker, answers: Answers, limit: int | None) -> None:
     """Reads the answers and asks for the first rating, so that a refusal leaves no run folder."""
     responses = read_responses(answers, limit=limit)
     asker.check(rating_request(responses.prompts[0][0]))
-
-
-def _keeping_first(
-    rows: Iterable[dict[str, Any]], shown: list[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        if len(shown) < _NUM_SHOWN:
-            shown.append(row)
-        yield row
 
 
 def _failure(outcome: Outcome[Response]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from understudy.records import InputError
 from understudy.stages.printing import in_words, print_facts, print_next
 from understudy.teacher.instructions import AnySource, AskedInstructions, read_instructions
 from understudy.teacher.record import ask, record_used, used_facts
-from understudy.teacher.rows import FAILURES, failure_row, write_failures
+from understudy.teacher.rows import FAILURES, failure_row, keeping_first, write_failures
 from understudy.teacher.translation.translate import (
     NOT_ASKED,
     NOT_TAKEN,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 REJECTED = "rejected.jsonl"
 
-_NUM_SHOWN = 50
 _TEXT = ("instruction", "input")
 _CHARACTERS_PER_TOKEN = 4.0
 
@@ -76,7 +75,7 @@ def run(*, run: Run, source: AnySource, asker: Asker, min_cjk: float, limit: int
     answers = ask(run, asker, work.asked.requests(), title="translations", total=total)
     translations = Translations(min_cjk)
     shown: list[dict[str, Any]] = []
-    run.write_rows(INSTRUCTIONS, _keeping_first(translations.rows(work.asked, answers), shown))
+    run.write_rows(INSTRUCTIONS, keeping_first(translations.rows(work.asked, answers), shown))
     run.write_rows(REJECTED, translations.rejected)
     write_failures(run, map(failure_row, translations.failed))
     record_used(run, answers.tally.used)
@@ -129,15 +128,6 @@ def _work(source: AnySource, min_cjk: float, limit: int | None) -> _Work:
             "English ones"
         )
     return _Work(read, asked)
-
-
-def _keeping_first(
-    rows: Iterable[dict[str, Any]], shown: list[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        if len(shown) < _NUM_SHOWN:
-            shown.append(row)
-        yield row
 
 
 def _rejected(translations: Translations) -> dict[str, int]:

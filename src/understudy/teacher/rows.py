@@ -17,6 +17,7 @@ FAILURES = "failures.jsonl"
 
 EMPTY = "empty"
 NOT_ASKED = "not_asked"
+_NUM_SHOWN = 50
 
 Row = TypeVar("Row")
 
@@ -56,6 +57,16 @@ def outcomes(asked: Iterable[tuple[Row, ChatRequest]], answers: Answers) -> Iter
         reply = answers.reply(request)
         failure = answers.failure(request) if reply is None else None
         yield Outcome(row, request, reply, failure)
+
+
+def keeping_first(
+    rows: Iterable[dict[str, Any]], shown: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The rows as they are; the first of them are put into ``shown``, for a table on W&B."""
+    for row in rows:
+        if len(shown) < _NUM_SHOWN:
+            shown.append(row)
+        yield row
 
 
 def write_failures(run: Run, failed: Iterable[Mapping[str, Any]]) -> None:

@@ -18,7 +18,7 @@ from understudy.chat.asking.stops import stops_noted
 from understudy.chat.batches.files import BatchRules
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.ledger.ledger import Ledger
-from understudy.chat.requests import ChatRequest, Failure, Reply
+from understudy.chat.requests import NO_SERVER, ChatRequest, Failure, Reply
 from understudy.chat.wire.errors import CannotAskError
 from understudy.records import InputError, RunError
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from understudy.chat.asking.asking import Asking
     from understudy.chat.batches.batches import BatchAsking
 
-_NO_SERVER = ("connection", "timeout", "server")
 _log = logging.getLogger(__name__)
 _checked: dict[str, tuple[str, Tally]] = {}
 """By ledger: the key of the request that a check has made, and its tally, for the run after it."""
@@ -144,7 +143,7 @@ class Asker:
         tally = self._asked([first], Tally(), "check", total=1, is_shown=False).tally
         if tally.replied or tally.failed:
             _checked[self.ledger] = (self.model.key_of(first), tally)
-        if any(kind in tally.failed for kind in _NO_SERVER):
+        if any(kind in tally.failed for kind in NO_SERVER):
             with Ledger.open(self.ledger) as ledger:
                 failure = ledger.failure(self.model.key_of(first))
             said = "" if failure is None else failure.message

@@ -26,7 +26,7 @@ from understudy.chat.asking.progress import Progress, Tally
 from understudy.chat.batches.files import keys_at_provider
 from understudy.chat.chat_model import ChatModel
 from understudy.chat.ledger.ledger import Ledger
-from understudy.chat.requests import ChatRequest, Failure, Reply
+from understudy.chat.requests import NO_SERVER, ChatRequest, Failure, Reply
 from understudy.chat.wire.client import ChatClient, RequestFailedError
 from understudy.records import InputError, RunError
 
@@ -34,7 +34,6 @@ STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
 _AT_LEAST = 100  # requests before a share of failures says anything
 _IN_A_ROW = 20
-_NO_SERVER = ("connection", "timeout", "server")
 _LONG_WAIT_SECONDS = 10.0
 _PAUSE_EVERY = 200  # requests that need no asking, before others get their turn
 _log = logging.getLogger(__name__)
@@ -205,7 +204,7 @@ class Asking:
         await asyncio.wrap_future(self._ledger.fail(request, self._rules.model, failure))
         tally = self.tally
         tally.failed[failure.kind] += 1
-        self._num_failed_in_a_row += failure.kind in _NO_SERVER
+        self._num_failed_in_a_row += failure.kind in NO_SERVER
         num_failed, num_ended = tally.failed.total(), tally.failed.total() + tally.replied
         if self._num_failed_in_a_row >= _IN_A_ROW:
             self._end(

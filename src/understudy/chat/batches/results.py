@@ -8,7 +8,8 @@ from typing import Any
 
 from understudy.chat.requests import Failure, Reply
 from understudy.chat.wire.errors import Fault, one_line
-from understudy.chat.wire.replies import reply_of, utc_now
+from understudy.chat.wire.replies import reply_of
+from understudy.tracking.manifest import now
 
 EXPIRED = "expired"
 _FILTERED = ("content_filter", "content_policy_violation")
@@ -53,4 +54,4 @@ def _kind(status: object, code: str) -> str:
 
 def _failure(key: str, kind: str, said: str, status: object) -> Failure:
     number = status if isinstance(status, int) else None
-    return Failure(key, kind, said, number, attempts=1, created=utc_now())
+    return Failure(key, kind, said, number, attempts=1, created=now())

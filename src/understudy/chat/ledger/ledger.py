@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +35,7 @@ from understudy.chat.ledger.schema import (
 )
 from understudy.chat.requests import ChatRequest, Failure, Reply
 from understudy.records import InputError, RunError
+from understudy.tracking.manifest import now
 
 _log = logging.getLogger(__name__)
 
@@ -252,8 +252,3 @@ class Ledger:
             raise RunError(
                 f"{self.path} cannot be read ({error}); the next run that writes it repairs it"
             ) from error
-
-
-def now() -> str:
-    """The time in UTC as rows have it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -29,7 +29,8 @@ from understudy.chat.wire.faults import ERRORS, fault_of
 from understudy.chat.wire.limits import Limits, Ticket, TokenEstimate
 from understudy.chat.wire.pauses import OnWait, Pauses, asked_wait
 from understudy.chat.wire.providers import key_for, opened
-from understudy.chat.wire.replies import reply_of, utc_now
+from understudy.chat.wire.replies import reply_of
+from understudy.tracking.manifest import now
 
 __all__ = ["CannotAskError", "ChatClient", "RequestFailedError"]
 
@@ -237,7 +238,7 @@ class ChatClient:
                 message=fault.said,
                 status=fault.status,
                 attempts=fault.attempts,
-                created=utc_now(),
+                created=now(),
             )
         )
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from understudy.chat.requests import Reply
 from understudy.chat.wire.errors import Fault, Then, one_line, without_key
+from understudy.tracking.manifest import now
 
 
 def reply_of(body: bytes, request_key: str, key: str | None) -> Reply:
@@ -44,13 +44,8 @@ def reply_of(body: bytes, request_key: str, key: str | None) -> Reply:
         completion_tokens=_count(usage.get("completion_tokens")),
         first_token=_first_token(choice.get("logprobs")),
         request_id=_whole(without_key(str(answer.get("id") or ""), key)),
-        created=utc_now(),
+        created=now(),
     )
-
-
-def utc_now() -> str:
-    """The time of day in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _object_of(body: bytes, key: str | None) -> dict[str, Any]:
